@@ -1,0 +1,182 @@
+// Download: decides how one blob gets here. Owns no socket, file, thread or clock.
+//
+// What comes in are events with `now`; what goes out are actions for the shell (fetch/transport) to
+// carry out. The shell answers every FetchMap, FetchPieces and FetchUpstream with progress events
+// and exactly one end (OnRequestDone or OnRequestFailed), unless CancelRequest took it back.
+//
+// Rules
+// 1. Holders are asked for their map (size, piece size, chain, have) first; pieces are asked only
+//    of peers whose map says they have them, rarest first inside a window behind the readers'
+//    position, random among equals; and in runs of neighbours when that costs no fairness.
+// 2. Nobody known: after Start the shell resolves holders (ResolveHolders); when OnResolved came
+//    and no usable holder is there, or after limits.resolve, the upstream is asked at once.
+// 3. Holders that exist but make no progress (no piece verified for limits.peer_budget) are joined
+//    by the upstream, which fetches from the first absent piece on; its run is cut where pieces
+//    are already here. Upstream bytes need no chain: they extend it.
+// 4. A request without a byte for limits.stall is cancelled, its pieces go elsewhere at once, and
+//    its peer is asked nothing for a while (doubling, from limits.stall up to kPenaltyMax).
+// 5. A piece that fails verification bans its sender for limits.ban and costs that piece only, if
+//    the sender itself vouched for the chain or another sender's bytes passed it. If all who vouch
+//    for a chain are banned, or bytes of two senders fail under it at one piece, or the last piece
+//    fails against the digest, the chain is dropped: its pieces after the point where another
+//    candidate chain agrees are forgotten (ForgetPieces), its supporters are banned, and the next
+//    candidate or the upstream takes over.
+// 6. End game: when every absent piece is asked, an idle source may be asked for the piece that
+//    has waited longest at a slower one; the loser is cancelled. At most two askings of a piece.
+// 7. The last piece is verified against the digest; when all pieces have passed, the digest is
+//    proved (Proved) and the download is over. Upstream bytes that do not lead to the digest are
+//    forgotten from the piece on that no peer's chain confirms, fetched once more, then GaveUp.
+// 8. Every wait is bounded: a download without a verified piece for limits.give_up, with nothing
+//    left to ask, ends in GaveUp with the error that says most: the upstream's, else a peer's.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/digest.h"
+#include "base/rng.h"
+#include "base/time.h"
+#include "fetch/chain.h"
+#include "fetch/piece.h"
+
+namespace shoal::fetch {
+
+struct DownloadLimits {
+  Bytes piece{1 << 20};                                 // of blobs that we fetch from the upstream
+  int parallel_pieces = 16;                             // asked at once, all sources together
+  int parallel_per_peer = 4;                            // see architecture, figures to design by
+  int run_pieces_max = 4;                               // neighbours in one request
+  int window_pieces = 32;                               // ahead of the slowest reader
+  int holders_max = 32;                                 // asked for maps at once
+  Duration resolve = std::chrono::milliseconds(50);     // index.resolve_timeout
+  Duration peer_budget = std::chrono::seconds(1);       // fetch.peer_budget
+  Duration stall = std::chrono::milliseconds(500);      // fetch.stall
+  Duration ban = std::chrono::minutes(5);
+  Duration give_up = std::chrono::seconds(30);
+  int upstream_tries = 4;                               // of retryable errors, in a row
+};
+
+inline constexpr Duration kPenaltyMax = std::chrono::seconds(30);
+
+using RequestId = std::uint64_t;  // unique within a download, never 0
+
+// Ask `peer` for its map of the blob. `known`: pieces of it that we know it has; when not 0 the
+// peer may hold its answer back until it has more (long poll).
+struct FetchMap {
+  RequestId id;
+  PeerId peer;
+  std::int32_t known;
+};
+// Ask `peer` for pieces [first, first + count).
+struct FetchPieces {
+  RequestId id;
+  PeerId peer;
+  PieceIndex first;
+  std::int32_t count;
+};
+// Ask the upstream for bytes from piece `first` on: to the end, or for `count` pieces if given.
+struct FetchUpstream {
+  RequestId id;
+  PieceIndex first;
+  std::optional<std::int32_t> count;
+};
+struct CancelRequest {
+  RequestId id;
+};
+// Look for holders in the peer index; answer with OnHolders and then OnResolved.
+struct ResolveHolders {};
+struct BanPeer {
+  PeerId peer;
+  Duration duration;
+  std::string reason;
+};
+// The geometry is known now, or another: open the partial blob with it (dropping pieces on change).
+struct UseGeometry {
+  Geometry geometry;
+};
+// These pieces were verified under a chain that proved false.
+struct ForgetPieces {
+  std::vector<PieceIndex> pieces;
+};
+// Persist this state: it became part of the chain we go by.
+struct LearnState {
+  PieceIndex piece;
+  ChainState state;
+};
+struct Proved {};
+struct GaveUp {
+  Error error;
+};
+using DownloadAction =
+    std::variant<FetchMap, FetchPieces, FetchUpstream, CancelRequest, ResolveHolders, BanPeer,
+                 UseGeometry, ForgetPieces, LearnState, Proved, GaveUp>;
+using DownloadActions = std::vector<DownloadAction>;
+
+// What a holder says about a blob. `chain` holds the states it knows (a prefix).
+struct HolderMap {
+  Chain chain;    // with the geometry
+  PieceMap have;  // of geometry().count()
+};
+
+// Where the bytes came from, for status, metrics and `Shoal-Source`.
+struct SourceBytes {
+  std::map<PeerId, Bytes> peers;
+  Bytes upstream;
+  Bytes resumed;  // here before this download started
+  Bytes wasted;   // corrupt, doubled in the end game, or forgotten
+};
+
+class Download {
+ public:
+  // has_upstream  whether FetchUpstream can be carried out at all.
+  Download(Digest digest, DownloadLimits limits, bool has_upstream, Rng rng);
+  ~Download();
+
+  // Goes on from what an earlier run left in the store. Before Start.
+  void Resume(const Chain& chain, const PieceMap& have);
+  // known: holders from the catalog; may be empty.
+  void Start(Time now, const std::vector<PeerId>& known, DownloadActions& out);
+
+  // More holders, or possible holders, from the peer index. Known ones are ignored.
+  void OnHolders(Time now, const std::vector<PeerId>& peers, DownloadActions& out);
+  // The peer index has said all it will say for now.
+  void OnResolved(Time now, DownloadActions& out);
+  void OnPeerGone(Time now, const PeerId& peer, DownloadActions& out);
+
+  // The answer to a FetchMap; ends that request.
+  void OnMap(Time now, RequestId id, const HolderMap& map, DownloadActions& out);
+  // The upstream's headers: the blob's whole length.
+  void OnUpstreamSize(Time now, RequestId id, Bytes size, DownloadActions& out);
+  void OnBytes(Time now, RequestId id, Bytes count, DownloadActions& out);
+  // A piece of this request was hashed from chain().Before(piece) and written. `after` is the state
+  // it led to (meaningless for the last piece); `digest_ok` says, for the last piece only, whether
+  // it led to the digest. The core compares with the chain, or extends it.
+  void OnPieceHashed(Time now, RequestId id, PieceIndex piece, const ChainState& after,
+                     bool digest_ok, DownloadActions& out);
+  void OnRequestDone(Time now, RequestId id, DownloadActions& out);
+  void OnRequestFailed(Time now, RequestId id, const Error& error, DownloadActions& out);
+  // A reader waits for the piece at `piece` and what follows it; {count()} when it needs no more.
+  void OnReader(Time now, int reader, PieceIndex piece, DownloadActions& out);
+  void OnDeadline(Time now, DownloadActions& out);
+  [[nodiscard]] Time NextDeadline() const;
+
+  // nullopt until the size is known.
+  [[nodiscard]] const Chain* chain() const;
+  [[nodiscard]] const PieceMap& have() const;
+  [[nodiscard]] bool finished() const;
+  [[nodiscard]] const SourceBytes& sources() const;
+  [[nodiscard]] const Digest& digest() const;
+
+  void CheckInvariants() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace shoal::fetch

@@ -1,0 +1,95 @@
+// Pieces: the unit of transfer and of verification, and which of them are there.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/result.h"
+
+namespace shoal::fetch {
+
+struct PieceIndex {
+  std::int32_t value = 0;
+  constexpr auto operator<=>(const PieceIndex&) const = default;
+  constexpr PieceIndex& operator++() {
+    ++value;
+    return *this;
+  }
+  friend constexpr PieceIndex operator+(PieceIndex a, std::int32_t n) { return {a.value + n}; }
+};
+
+inline constexpr Bytes kPieceBytesMin{16 << 10};
+inline constexpr Bytes kPieceBytesMax{64 << 20};
+inline constexpr Bytes kBlobBytesMax{std::int64_t{1} << 40};  // 1 TiB
+inline constexpr std::int32_t kPiecesMax = 1 << 20;
+
+// How a blob is cut. An empty blob has one piece of no bytes, so that every blob has a last piece
+// whose verification proves the digest.
+class Geometry {
+ public:
+  // Errors: kInvalid for a piece size that is no multiple of 64 or outside its bounds, a negative
+  // or too large blob, or more than kPiecesMax pieces.
+  static Result<Geometry> Make(Bytes blob, Bytes piece);
+
+  [[nodiscard]] Bytes blob() const { return blob_; }
+  [[nodiscard]] Bytes piece() const { return piece_; }
+  [[nodiscard]] std::int32_t count() const { return count_; }
+  [[nodiscard]] PieceIndex last() const { return {count_ - 1}; }
+  [[nodiscard]] Bytes OffsetOf(PieceIndex i) const { return piece_ * i.value; }
+  [[nodiscard]] Bytes LengthOf(PieceIndex i) const;
+  // The piece that holds byte `offset`; the last piece for offset == blob().
+  [[nodiscard]] PieceIndex At(Bytes offset) const;
+  bool operator==(const Geometry&) const = default;
+
+ private:
+  Geometry(Bytes blob, Bytes piece, std::int32_t count)
+      : blob_(blob), piece_(piece), count_(count) {}
+
+  Bytes blob_;
+  Bytes piece_;
+  std::int32_t count_;
+};
+
+// A set of pieces of one blob.
+class PieceMap {
+ public:
+  PieceMap() = default;
+  explicit PieceMap(std::int32_t count, bool all = false);
+
+  [[nodiscard]] std::int32_t size() const { return size_; }
+  [[nodiscard]] std::int32_t count() const { return set_; }
+  [[nodiscard]] bool all() const { return set_ == size_; }
+  [[nodiscard]] bool Has(PieceIndex i) const;
+  // Returns whether it was new.
+  bool Set(PieceIndex i);
+  void Clear(PieceIndex i);
+  // The first piece at or after `from` that is absent; {size()} when none is.
+  [[nodiscard]] PieceIndex FirstAbsent(PieceIndex from = {0}) const;
+
+  // Runs as "0-11,14,20-99"; "" for none. What have-maps look like on the wire.
+  [[nodiscard]] std::string ToRuns() const;
+  // Errors: kInvalid unless runs ascend, do not touch or overlap, and stay below `count`.
+  static Result<PieceMap> FromRuns(std::string_view runs, std::int32_t count);
+
+  bool operator==(const PieceMap&) const = default;
+
+ private:
+  std::int32_t size_ = 0;
+  std::int32_t set_ = 0;
+  std::vector<std::uint64_t> words_;
+};
+
+}  // namespace shoal::fetch
+
+template <>
+struct std::hash<shoal::fetch::PieceIndex> {
+  std::size_t operator()(shoal::fetch::PieceIndex i) const noexcept {
+    return static_cast<std::size_t>(i.value);
+  }
+};

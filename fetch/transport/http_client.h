@@ -1,0 +1,105 @@
+// HttpClient: libcurl multi on its own threads; connections are kept. For peers and upstreams.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/digest.h"
+#include "base/encoding.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "fetch/transport/http_server.h"  // HttpHeaders
+#include "fetch/transport/tls.h"
+#include "index/record.h"
+
+namespace shoal::fetch {
+
+struct HttpHead {
+  int status = 0;
+  HttpHeaders headers;
+  std::string url;  // the one that answered, after redirects
+};
+
+// All calls come from one data thread; OnDone is the last.
+class HttpSink {
+ public:
+  virtual ~HttpSink() = default;
+  // The final answer's head. False stops the transfer (OnDone gets kCancelled).
+  virtual bool OnHead(const HttpHead& head) = 0;
+  virtual bool OnBytes(ByteSpan bytes) = 0;
+  // Ok when the answer arrived whole, whatever its HTTP status. Errors: kRetryLater (cannot
+  // connect, timed out, cut short), kDenied (TLS: not the expected peer, certificate not
+  // trusted), kInvalid (no such URL form), kCancelled.
+  virtual void OnDone(Status status) = 0;
+};
+
+struct HttpCall {
+  std::string method = "GET";  // GET, HEAD, POST
+  std::string url;
+  HttpHeaders headers;
+  std::string body;  // of a POST
+
+  // A peer: the URL's host is only a name for the connection pool (use PeerUrl); `endpoint` is
+  // dialled, our certificate is shown, and the other side must be `peer` (anybody if nullopt).
+  struct ToPeer {
+    index::Endpoint endpoint;
+    std::optional<PeerId> peer;
+  };
+  std::optional<ToPeer> peer;
+
+  // An upstream: a CA file besides the system's ("" none); insecure skips verification.
+  std::string ca_file;
+  bool insecure = false;
+  bool follow_redirects = false;
+  std::optional<std::string> user_password;  // Basic, "user:password"; dropped on cross-host redirects
+
+  Duration connect_timeout = std::chrono::seconds(5);
+  // Without a byte received for this long the call fails (headers included). 0: no limit.
+  Duration stall_timeout = std::chrono::seconds(30);
+  Duration total_timeout{0};  // 0: no limit
+  // Calls with the same affinity run on the same thread, one after the other's bytes.
+  std::optional<std::uint64_t> affinity;
+};
+
+// "https://<id>.peer.shoal<path>", or for an unknown id "https://unknown.peer.shoal<path>".
+std::string PeerUrl(const std::optional<PeerId>& peer, const index::Endpoint& endpoint,
+                    std::string_view path);
+
+class HttpClient {
+ public:
+  using CallId = std::uint64_t;
+  struct Options {
+    int threads = 2;
+    std::optional<TlsIdentity> identity;
+    int connections_per_host_max = 8;
+    int connections_max = 256;
+    std::string user_agent;
+  };
+
+  static Result<std::unique_ptr<HttpClient>> Start(Options options);
+  ~HttpClient();  // cancels what runs
+
+  CallId Start(HttpCall call, std::shared_ptr<HttpSink> sink);
+  // OnDone(kCancelled) follows unless it was over.
+  void Cancel(CallId call);
+
+  // A whole small answer. `done` is called on a data thread.
+  struct Answer {
+    HttpHead head;
+    std::string body;
+  };
+  // Errors besides HttpSink's: kExhausted when the body is longer than max_bytes.
+  CallId Get(HttpCall call, std::size_t max_bytes, std::function<void(Result<Answer>)> done);
+
+ private:
+  class Impl;
+  explicit HttpClient(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace shoal::fetch

@@ -1,0 +1,61 @@
+// Catalog: what this host knows others hold. Read without any message.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/digest.h"
+#include "base/result.h"
+#include "index/inventory.h"
+
+namespace shoal::index {
+
+struct Holder {
+  PeerId peer;
+  Bytes size;
+  bool complete = true;
+};
+
+struct CatalogImage {
+  std::string name;
+  Digest digest;
+  PeerId peer;
+};
+
+// How far we have followed a peer's log.
+struct PeerCursor {
+  std::uint64_t epoch = 0;
+  std::uint64_t cursor = 0;
+};
+
+inline constexpr int kHoldersMax = 64;          // more holders of one blob never help one pull
+inline constexpr std::size_t kKeysOfPeerMax = 1'000'000;
+
+// Called on the loop thread. index/lmdb keeps it on disk; MemoryCatalog (tests, simulator) does
+// not; both pass tests/contract/catalog_contract.h.
+class Catalog {
+ public:
+  virtual ~Catalog() = default;
+
+  // Takes one page of a peer's log: drops what we knew first if `page.reset`.
+  // Errors: kExhausted when the disk or map is full or the peer claims too much; the catalog is as before.
+  virtual Status Apply(const PeerId& peer, const KeysPage& page) = 0;
+  // Forgets everything about a peer.
+  virtual Status Forget(const PeerId& peer) = 0;
+
+  [[nodiscard]] virtual PeerCursor CursorOf(const PeerId& peer) const = 0;
+  // At most kHoldersMax, complete ones first.
+  [[nodiscard]] virtual std::vector<Holder> HoldersOf(const Digest& digest) const = 0;
+  // Who has an image by its exact name.
+  [[nodiscard]] virtual std::vector<CatalogImage> ImagesNamed(std::string_view name) const = 0;
+  // All images in name order after `after`, at most `limit`.
+  [[nodiscard]] virtual std::vector<CatalogImage> Images(std::string_view after, int limit) const = 0;
+  [[nodiscard]] virtual std::size_t BlobCountOf(const PeerId& peer) const = 0;
+  [[nodiscard]] virtual std::vector<PeerId> Peers() const = 0;
+};
+
+}  // namespace shoal::index
