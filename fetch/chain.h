@@ -47,7 +47,8 @@ class ChainHasher {
   Bytes position_;
 };
 
-// What is known of a blob's chain: states[i] is the state before piece i. states[0] is always known.
+// What is known of a blob's chain: states[i] is the state before piece i. states[0] is always
+// known.
 class Chain {
  public:
   explicit Chain(Geometry geometry);
@@ -58,7 +59,7 @@ class Chain {
   void Set(PieceIndex i, const ChainState& state);
   void Clear(PieceIndex i);  // i > 0
   // How many states are known without a gap, from the first one: 1 to count().
-  [[nodiscard]] std::int32_t known_prefix() const;
+  [[nodiscard]] std::int32_t known_prefix() const { return known_; }
   [[nodiscard]] bool complete() const { return known_ == geometry_.count(); }
 
   // The first known_prefix() states but the first, 32 bytes each: how a chain travels.

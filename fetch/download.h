@@ -5,29 +5,40 @@
 // and exactly one end (OnRequestDone or OnRequestFailed), unless CancelRequest took it back.
 //
 // Rules
-// 1. Holders are asked for their map (size, piece size, chain, have) first; pieces are asked only
-//    of peers whose map says they have them, rarest first inside a window behind the readers'
-//    position, random among equals; and in runs of neighbours when that costs no fairness.
-// 2. Nobody known: after Start the shell resolves holders (ResolveHolders); when OnResolved came
-//    and no usable holder is there, or after limits.resolve, the upstream is asked at once.
-// 3. Holders that exist but make no progress (no piece verified for limits.peer_budget) are joined
-//    by the upstream, which fetches from the first absent piece on; its run is cut where pieces
-//    are already here. Upstream bytes need no chain: they extend it.
-// 4. A request without a byte for limits.stall is cancelled, its pieces go elsewhere at once, and
-//    its peer is asked nothing for a while (doubling, from limits.stall up to kPenaltyMax).
-// 5. A piece that fails verification bans its sender for limits.ban and costs that piece only, if
-//    the sender itself vouched for the chain or another sender's bytes passed it. If all who vouch
-//    for a chain are banned, or bytes of two senders fail under it at one piece, or the last piece
-//    fails against the digest, the chain is dropped: its pieces after the point where another
-//    candidate chain agrees are forgotten (ForgetPieces), its supporters are banned, and the next
-//    candidate or the upstream takes over.
-// 6. End game: when every absent piece is asked, an idle source may be asked for the piece that
-//    has waited longest at a slower one; the loser is cancelled. At most two askings of a piece.
+// 1. Holders are asked for their map (size, piece size, chain, have) first. A peer is asked only
+//    for pieces that its map lists and whose states it vouches for itself, so that a piece that
+//    fails is always its sender's blame. Rarest first inside a window behind the readers' position,
+//    random among equals, in runs of neighbours that are equally rare. The first piece asked is the
+//    one a reader waits for; a peer that has not delivered yet is asked for one piece only.
+// 2. After Start the shell resolves holders (ResolveHolders); once OnResolved came, or after
+//    limits.resolve, and no holder is known that answers, the upstream is asked at once.
+// 3. Holders that exist but make no progress (for limits.peer_budget no piece verified and not
+//    even a piece's worth of bytes) are joined by the upstream, which fetches from the first
+//    absent piece on; its run is cut where pieces are already here, or just being fetched from a
+//    peer. Upstream bytes need no chain: they extend it.
+// 4. A request without a byte for limits.stall (upstream: limits.upstream_stall) is cancelled, its
+//    pieces go elsewhere at once, and its peer is asked nothing for a while (doubling, from
+//    limits.stall up to kPenaltyMax). Any other failure of a peer is treated alike.
+// 5. A piece that fails verification bans its sender and costs that piece only. Chains that
+//    contradict each other are kept apart as candidates; one is gone by at a time. While there is
+//    a contradiction the last piece is asked early: it proves where its chain ends, and refutes
+//    every candidate that ends elsewhere. Another candidate takes over when nobody who may still be
+//    asked stands behind the present one where the two differ, or when it stalls and the upstream
+//    brings nothing either. Pieces stay when both chains agree around them, else they are
+//    forgotten.
+// 6. End game: when every absent piece of the window is asked, an idle source may be asked for the
+//    piece that has waited longest at a slower one; the loser is cancelled. At most two askings
+//    of a piece.
 // 7. The last piece is verified against the digest; when all pieces have passed, the digest is
-//    proved (Proved) and the download is over. Upstream bytes that do not lead to the digest are
-//    forgotten from the piece on that no peer's chain confirms, fetched once more, then GaveUp.
-// 8. Every wait is bounded: a download without a verified piece for limits.give_up, with nothing
-//    left to ask, ends in GaveUp with the error that says most: the upstream's, else a peer's.
+//    proved (Proved) and the download is over. Where upstream bytes contradict the peers' chain,
+//    holders that claim the last piece get limits.peer_budget to prove their chain with it. If they
+//    do, the upstream is wrong; else its bytes replace what contradicts them. Pieces of peers and
+//    upstream that do not lead to the digest together are forgotten, and the upstream is read
+//    alone; its own bytes may fail once, then it is given up as corrupt.
+// 8. Every wait is bounded: when nothing is left to ask or to wait for, or no progress was made
+//    for limits.give_up, the download ends in GaveUp with the error that says most: the
+//    upstream's, else a peer's.
+// An empty blob is proved at Start, by its digest alone: UseGeometry, then Proved.
 #pragma once
 
 #include <cstdint>
@@ -47,18 +58,20 @@
 namespace shoal::fetch {
 
 struct DownloadLimits {
-  Bytes piece{1 << 20};                                 // of blobs that we fetch from the upstream
-  int parallel_pieces = 16;                             // asked at once, all sources together
-  int parallel_per_peer = 4;                            // see architecture, figures to design by
-  int run_pieces_max = 4;                               // neighbours in one request
-  int window_pieces = 32;                               // ahead of the slowest reader
-  int holders_max = 32;                                 // asked for maps at once
-  Duration resolve = std::chrono::milliseconds(50);     // index.resolve_timeout
-  Duration peer_budget = std::chrono::seconds(1);       // fetch.peer_budget
-  Duration stall = std::chrono::milliseconds(500);      // fetch.stall
+  Bytes piece{1 << 20};                              // of blobs that we fetch from the upstream
+  int parallel_pieces = 16;                          // asked at once, all sources together
+  int parallel_per_peer = 4;                         // see architecture, figures to design by
+  int run_pieces_max = 4;                            // neighbours in one request
+  int window_pieces = 32;                            // ahead of the slowest reader
+  int holders_max = 32;                              // asked for maps at once
+  Duration resolve = std::chrono::milliseconds(50);  // index.resolve_timeout
+  Duration peer_budget = std::chrono::seconds(1);    // fetch.peer_budget
+  Duration stall = std::chrono::milliseconds(500);   // fetch.stall
+  Duration upstream_stall =
+      std::chrono::seconds(10);  // token, redirect and cold cache take seconds
   Duration ban = std::chrono::minutes(5);
   Duration give_up = std::chrono::seconds(30);
-  int upstream_tries = 4;                               // of retryable errors, in a row
+  int upstream_tries = 4;  // of retryable errors, in a row
 };
 
 inline constexpr Duration kPenaltyMax = std::chrono::seconds(30);
@@ -99,9 +112,11 @@ struct BanPeer {
 struct UseGeometry {
   Geometry geometry;
 };
-// These pieces were verified under a chain that proved false.
+// These pieces were verified under a chain that proved false, and these states were part of it.
+// LearnState follows for states that are replaced.
 struct ForgetPieces {
   std::vector<PieceIndex> pieces;
+  std::vector<PieceIndex> states;
 };
 // Persist this state: it became part of the chain we go by.
 struct LearnState {
@@ -150,12 +165,13 @@ class Download {
 
   // The answer to a FetchMap; ends that request.
   void OnMap(Time now, RequestId id, const HolderMap& map, DownloadActions& out);
-  // The upstream's headers: the blob's whole length.
+  // The upstream's headers: the blob's whole length. For every FetchUpstream.
   void OnUpstreamSize(Time now, RequestId id, Bytes size, DownloadActions& out);
   void OnBytes(Time now, RequestId id, Bytes count, DownloadActions& out);
   // A piece of this request was hashed from chain().Before(piece) and written. `after` is the state
   // it led to (meaningless for the last piece); `digest_ok` says, for the last piece only, whether
-  // it led to the digest. The core compares with the chain, or extends it.
+  // it led to the digest. The core compares with the chain, or extends it. All of a request's
+  // pieces come before its end. have() says afterwards whether the piece counts as here.
   void OnPieceHashed(Time now, RequestId id, PieceIndex piece, const ChainState& after,
                      bool digest_ok, DownloadActions& out);
   void OnRequestDone(Time now, RequestId id, DownloadActions& out);

@@ -72,6 +72,9 @@ class PieceMap {
   // The first piece at or after `from` that is absent; {size()} when none is.
   [[nodiscard]] PieceIndex FirstAbsent(PieceIndex from = {0}) const;
 
+  // Whether it has a piece that `other`, of the same size, lacks.
+  [[nodiscard]] bool AnyNotIn(const PieceMap& other) const;
+
   // Runs as "0-11,14,20-99"; "" for none. What have-maps look like on the wire.
   [[nodiscard]] std::string ToRuns() const;
   // Errors: kInvalid unless runs ascend, do not touch or overlap, and stay below `count`.

@@ -32,8 +32,13 @@ struct PeerCursor {
   std::uint64_t cursor = 0;
 };
 
-inline constexpr int kHoldersMax = 64;          // more holders of one blob never help one pull
+inline constexpr int kHoldersMax = 64;  // more holders of one blob never help one pull
 inline constexpr std::size_t kKeysOfPeerMax = 1'000'000;
+
+// Whether `page` may be taken after `held`: a page that says there is more must move the cursor on,
+// or an asker would never come to the end. Errors: kInvalid.
+Status PageFollows(const PeerCursor& held, const KeysPage& page);
+Error TooManyKeys(const PeerId& peer, std::size_t keys_max);
 
 // Called on the loop thread. index/lmdb keeps it on disk; MemoryCatalog (tests, simulator) does
 // not; both pass tests/contract/catalog_contract.h.
@@ -42,18 +47,22 @@ class Catalog {
   virtual ~Catalog() = default;
 
   // Takes one page of a peer's log: drops what we knew first if `page.reset`.
-  // Errors: kExhausted when the disk or map is full or the peer claims too much; the catalog is as before.
+  // Errors: kExhausted when the disk or map is full or the peer claims too much, kInvalid when the
+  // page does not follow what we hold; the catalog is as before.
   virtual Status Apply(const PeerId& peer, const KeysPage& page) = 0;
   // Forgets everything about a peer.
   virtual Status Forget(const PeerId& peer) = 0;
 
   [[nodiscard]] virtual PeerCursor CursorOf(const PeerId& peer) const = 0;
-  // At most kHoldersMax, complete ones first.
+  // At most kHoldersMax, complete ones first, each kind in the order of ids from our own on and
+  // round: so that of very many holders each host knows others, and none is everybody's.
   [[nodiscard]] virtual std::vector<Holder> HoldersOf(const Digest& digest) const = 0;
-  // Who has an image by its exact name.
+  // Who has an image by its exact name; at most kHoldersMax.
   [[nodiscard]] virtual std::vector<CatalogImage> ImagesNamed(std::string_view name) const = 0;
-  // All images in name order after `after`, at most `limit`.
-  [[nodiscard]] virtual std::vector<CatalogImage> Images(std::string_view after, int limit) const = 0;
+  // All images in the order of names, then peers, of names after `after`, at most `limit`. A page
+  // may end inside the holders of a name; names are never left out.
+  [[nodiscard]] virtual std::vector<CatalogImage> Images(std::string_view after,
+                                                         int limit) const = 0;
   [[nodiscard]] virtual std::size_t BlobCountOf(const PeerId& peer) const = 0;
   [[nodiscard]] virtual std::vector<PeerId> Peers() const = 0;
 };

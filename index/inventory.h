@@ -4,19 +4,25 @@
 // so it never grows beyond what is held plus the tombstones of what is not any more. A peer that
 // knows all up to sequence S asks for what came after S. When the tombstones it would need are
 // gone, or it speaks of another epoch (we restarted), it gets everything anew (`reset`).
+//
+// Tombstones are dropped by halves of kTombstonesMax. Whatever is still held from before the last
+// dropped one is then moved to the log's end: so a page after a reset always ends beyond it, and an
+// asker that is still taking the first pages is not sent back to the start for ever. Those that
+// were up to date see some holdings twice, at most once in kTombstonesMax / 2 removals.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <variant>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/digest.h"
+#include "base/result.h"
 
 namespace shoal::index {
 
@@ -49,16 +55,23 @@ struct KeysPage {
   std::vector<KeyChange> changes;
 };
 
-inline constexpr int kKeysPageMax = 2000;           // holdings; about 200 KiB of JSON
+inline constexpr int kKeysPageMax = 2000;  // holdings; about 200 KiB of JSON
 inline constexpr std::size_t kTombstonesMax = 10000;
 inline constexpr std::size_t kKeysPageBytesMax = 1 << 20;
+// A repository of 255 bytes, a tag of 128 and a digest of 71 fit; so do LMDB's keys of 511.
+inline constexpr std::size_t kImageNameBytesMax = 470;
+inline constexpr std::int64_t kBlobBytesMax = std::int64_t{1} << 50;
+
+// 1 to kImageNameBytesMax bytes of printable ASCII without spaces, quotes and backslashes.
+bool IsImageName(std::string_view name);
 
 class Inventory {
  public:
-  // epoch  random at each start.
+  // epoch  random at each start; kept to 53 bits, and never 0.
   explicit Inventory(std::uint64_t epoch);
 
-  // Adds or changes. Returns whether anything changed.
+  // Adds or changes. Returns whether anything changed: a name that is no IsImageName and a size
+  // outside 0 to kBlobBytesMax are not taken.
   bool SetBlob(const BlobHolding& blob);
   bool RemoveBlob(const Digest& digest);
   bool SetImage(const ImageHolding& image);
@@ -85,16 +98,22 @@ class Inventory {
     bool gone = false;
   };
 
-  void Append(Entry entry);
+  std::uint64_t Append(Entry entry);
+  // Takes `sequence` out of the log.
   void Drop(std::uint64_t sequence);
+  void Bury(std::uint64_t sequence);
+  void ForgetOldTombstones();
 
   std::uint64_t epoch_;
   std::uint64_t next_ = 1;
   std::uint64_t forgotten_ = 0;  // tombstones up to here are gone
   std::map<std::uint64_t, Entry> log_;
-  std::map<std::uint64_t, int> tombstones_;
+  std::set<std::uint64_t> tombstones_;
+  // To the sequence of the last change; tombstones are in the second pair of maps.
   std::map<Digest, std::uint64_t> blobs_;
   std::map<std::string, std::uint64_t, std::less<>> images_;
+  std::map<Digest, std::uint64_t> gone_blobs_;
+  std::map<std::string, std::uint64_t, std::less<>> gone_images_;
 };
 
 // The JSON of docs/PROTOCOL.md ("ServeKeys").

@@ -28,6 +28,10 @@ std::string ToString(const Endpoint& endpoint);
 inline constexpr std::size_t kRecordBytesMax = 4096;  // of the encoded envelope
 inline constexpr std::size_t kEndpointsMax = 16;
 inline constexpr std::size_t kRoomsMax = 16;
+inline constexpr std::size_t kPeerNameBytesMax = 64;
+inline constexpr std::size_t kRoomNameBytesMax = 64;
+// Whole numbers that every JSON reader keeps exact. Source: RFC 8259, section 6.
+inline constexpr std::int64_t kJsonIntMax = std::int64_t{1} << 53;
 inline constexpr std::string_view kOpenRoom = "open";
 
 struct Record {
@@ -36,14 +40,22 @@ struct Record {
   std::vector<Endpoint> endpoints;  // at most kEndpointsMax
   std::vector<std::string> rooms;   // at most kRoomsMax
   std::uint64_t sequence = 0;       // a later record has a higher one, over restarts too
-  WallTime expires;
+  WallTime expires;                 // kept in whole milliseconds
 
   [[nodiscard]] PeerId id() const { return PeerIdOf(key); }
 };
 
-// A record and the exact bytes that were signed. Only made by Sign and Parse, so it always verifies.
+// Whether a record keeps the limits of docs/PROTOCOL.md ("Records") and fits into an envelope.
+// For what people configure, before it is signed. Errors: kInvalid, naming the member.
+Status Valid(const Record& record);
+// 1 to 64 bytes of a-z 0-9 . _ -
+bool IsRoomName(std::string_view room);
+
+// A record and the exact bytes that were signed. Only made by Sign and Parse, so it always
+// verifies.
 class SignedRecord {
  public:
+  // The record must be Valid and carry `key`'s public key.
   static SignedRecord Sign(const Record& record, const SigningKey& key);
 
   // Reads the JSON envelope of docs/PROTOCOL.md ("Records").

@@ -9,13 +9,21 @@
 // - Each peer is synced every sync_interval, give or take a quarter, so that agents that started
 //   together drift apart; a beacon that shows news (other epoch or higher head than we hold) brings
 //   the sync forward, but never closer than kSyncSpacingMin to the one before.
-// - At most syncs_max syncs are under way at once.
+// - At most syncs_max syncs are under way at once. A page that was not the last is followed by the
+//   next one at once, in the same place.
+// - A gone peer whose record still holds is tried every kGonePace intervals, so that many dead
+// hosts
+//   do not keep the living waiting. One whose record has expired is forgotten.
+// - A record that expires more than kRecordAheadMax from now is refused: no agent makes one, and it
+//   could not be got rid of.
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -35,6 +43,10 @@ struct RosterLimits {
 inline constexpr int kSyncFailuresMax = 3;
 inline constexpr Duration kSyncSpacingMin = std::chrono::milliseconds(200);
 
+inline constexpr int kGonePace = 4;
+inline constexpr Duration kRecordAheadMax = std::chrono::hours(72);
+
+// kNew: never heard from directly. kAlive and kNew peers may be asked for pieces.
 enum class PeerState { kNew, kAlive, kGone };
 std::string_view ToString(PeerState state);
 
@@ -76,8 +88,10 @@ class Roster {
   void OnDeadline(Time now, WallTime wall, RosterActions& out);
   [[nodiscard]] Time NextDeadline() const;
 
+  // Valid until the next event.
   [[nodiscard]] const PeerView* Find(const PeerId& peer) const;
   [[nodiscard]] std::vector<PeerView> Peers() const;
+  // Those in state kAlive.
   [[nodiscard]] std::vector<PeerId> Alive() const;
   [[nodiscard]] std::size_t alive_count() const;
 
@@ -86,16 +100,31 @@ class Roster {
  private:
   struct Peer {
     PeerView view;
-    Time next_sync;
+    Time expires;    // of the record, on our own clock
+    Time next_sync;  // where it stands in queue_; kNever while syncing
     Time last_sync_start;
     bool syncing = false;
+    bool news = false;  // its head moved while we were syncing
   };
+  using Queue = std::set<std::pair<Time, PeerId>>;
+
+  [[nodiscard]] bool SharesRoom(const Record& record) const;
+  void Schedule(Peer& peer, Time when);
+  // The next regular sync after one that ended now.
+  Time NextRegular(Time now, const Peer& peer);
+  void BringForward(Time now, Peer& peer);
+  void MakeAlive(Peer& peer, RosterActions& out);
+  void MakeGone(Peer& peer, RosterActions& out);
+  void StartDue(Time now, RosterActions& out);
+  void Expire(Time now, WallTime wall, RosterActions& out);
 
   RosterLimits limits_;
   PeerId self_;
   std::vector<std::string> rooms_;
   Rng rng_;
   std::unordered_map<PeerId, Peer> peers_;
+  Queue queue_;     // by next_sync: those that are not syncing
+  Queue expiries_;  // by expires: all
   int syncing_ = 0;
 };
 

@@ -31,7 +31,7 @@ struct ContainerdImage {
 };
 // All that one containerd namespace can reach, told after each connect and at image changes.
 struct ContainerdInventory {
-  std::vector<ContainerdBlob> blobs;    // all of the content store that the namespace sees
+  std::vector<ContainerdBlob> blobs;  // all of the content store that the namespace sees
   std::vector<ContainerdImage> images;
 };
 
@@ -72,7 +72,8 @@ class Containerd {
   using OnInventory = std::function<void(ContainerdInventory)>;
 
   // Starts its threads at once; never fails because containerd is away.
-  static std::unique_ptr<Containerd> Start(Options options, Executor& loop, OnInventory on_inventory);
+  static std::unique_ptr<Containerd> Start(Options options, Executor& loop,
+                                           OnInventory on_inventory);
   ~Containerd();
 
   [[nodiscard]] ContainerdStatus status() const;
@@ -82,7 +83,8 @@ class Containerd {
 
   // Writes an image: lease, blobs (existing ones are kept), labels, image record. Blocks; not for
   // the loop thread. Errors: kRetryLater when containerd is away or goes away in the middle,
-  // kCorrupt, kExhausted; nothing half-made stays visible (the lease is given up).
+  // kCorrupt, kExhausted, kCancelled by Stop; nothing half-made stays visible (the lease is given
+  // up).
   Status Ingest(const IngestImage& image);
 
   // Ends threads and streams; at most a second.

@@ -21,6 +21,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/digest.h"
@@ -34,6 +35,8 @@ class LmdbEnv;
 }
 
 namespace shoal::fetch {
+
+class StoreCore;
 
 // A blob being fetched. Thread-safe: pieces may be written by several threads, each by one.
 class PartialBlob {
@@ -57,7 +60,7 @@ class PartialBlob {
   [[nodiscard]] PieceMap have() const;
 
  private:
-  friend class BlobStore;
+  friend class StoreCore;
   struct Parts;
   explicit PartialBlob(std::unique_ptr<Parts> parts);
   std::unique_ptr<Parts> parts_;
@@ -94,6 +97,8 @@ class BlobStore {
   // From memory, without touching the disk: fit for the loop thread.
   [[nodiscard]] std::optional<StoredBlob> Find(const Digest& digest) const;
   [[nodiscard]] std::vector<StoredBlob> List() const;
+  // Blobs of which some pieces are here, by the size of the whole.
+  [[nodiscard]] std::vector<std::pair<Digest, Bytes>> ListPartials() const;
   [[nodiscard]] StoreUsage usage() const;
 
   // Opens a whole blob and marks it used. While the file is held it is not evicted.

@@ -51,8 +51,8 @@ struct BodyPart {
 
 struct HttpReply {
   int status = 200;
-  HttpHeaders headers;          // without Content-Length, Date, Connection: the server adds them
-  std::vector<BodyPart> body;   // its total length is the Content-Length
+  HttpHeaders headers;         // without Content-Length, Date, Connection: the server adds them
+  std::vector<BodyPart> body;  // its total length is the Content-Length
   // HEAD and 304 send no body but may claim its length:
   std::optional<Bytes> content_length;
   // When set, file bytes are sent only as far as the gate lets them; text parts are not gated.

@@ -36,15 +36,24 @@ class LmdbTxn {
   MDB_txn* txn_;
 };
 
+// What a commit waits for. Either way it survives kill -9.
+enum class LmdbSync {
+  kEachCommit,  // the disk: survives a power loss; callers group their commits
+  kNever,       // nothing: for what can be learnt again; it starts empty after each boot
+};
+
 class LmdbEnv {
  public:
-  // Opens or makes `dir`/data.mdb. Writes survive kill -9; a power loss may lose the last second's
-  // but never the order (MDB_NOMETASYNC | MDB_NOSYNC are off: commits are grouped by callers).
+  // Opens or makes `dir`/data.mdb, and `dir` (0700 is its maker's business). A directory may be
+  // open only once in a process.
   //
   // map_max  address space, not memory or disk.
   // Errors   kDenied, kCorrupt (names what to do), kExhausted.
-  static Result<std::unique_ptr<LmdbEnv>> Open(const std::string& dir, Bytes map_max);
+  static Result<std::unique_ptr<LmdbEnv>> Open(const std::string& dir, Bytes map_max,
+                                               LmdbSync sync = LmdbSync::kEachCommit);
   ~LmdbEnv();
+  LmdbEnv(const LmdbEnv&) = delete;
+  LmdbEnv& operator=(const LmdbEnv&) = delete;
 
   // Opens or makes a named table. Before other threads use the environment.
   Result<Dbi> Table(const std::string& name);

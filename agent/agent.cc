@@ -1,0 +1,428 @@
+#include "agent/agent.h"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <thread>
+#include <utility>
+
+#include "agent/registry_setup.h"
+#include "index/keyfile/keyfile.h"
+#include "index/lan/lan_index.h"
+#include "index/rendezvous/rendezvous_index.h"
+#include "index/static/static_index.h"
+
+namespace shoal::agent {
+namespace {
+
+// Address space for LMDB, not memory: about 20 million catalog entries.
+constexpr Bytes kDatabaseMax{std::int64_t{8} << 30};
+constexpr int kDataThreads = 2;
+constexpr int kPoolThreads = 2;
+constexpr int kConnectionsPerPeer = 8;
+
+std::string HostName() {
+  char name[65] = "host";
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+bool IsAny(const std::string& host) { return host == "0.0.0.0" || host == "::"; }
+
+// Where other hosts can reach this one: every address of an interface that is up; the loopback's
+// only when there is no other, which is a host by itself.
+std::vector<std::string> HostAddresses() {
+  std::vector<std::string> addresses;
+  std::vector<std::string> loopback;
+  ifaddrs* list = nullptr;
+  if (getifaddrs(&list) != 0) return {"127.0.0.1"};
+  for (const ifaddrs* entry = list; entry != nullptr; entry = entry->ifa_next) {
+    if (entry->ifa_addr == nullptr || (entry->ifa_flags & IFF_UP) == 0) continue;
+    char text[INET6_ADDRSTRLEN] = "";
+    if (entry->ifa_addr->sa_family == AF_INET) {
+      const auto* address = reinterpret_cast<const sockaddr_in*>(entry->ifa_addr);
+      inet_ntop(AF_INET, &address->sin_addr, text, sizeof text);
+    } else if (entry->ifa_addr->sa_family == AF_INET6) {
+      const auto* address = reinterpret_cast<const sockaddr_in6*>(entry->ifa_addr);
+      // Link-local addresses mean nothing without the interface's name.
+      if (IN6_IS_ADDR_LINKLOCAL(&address->sin6_addr)) continue;
+      inet_ntop(AF_INET6, &address->sin6_addr, text, sizeof text);
+    } else {
+      continue;
+    }
+    ((entry->ifa_flags & IFF_LOOPBACK) != 0 ? loopback : addresses).emplace_back(text);
+  }
+  freeifaddrs(list);
+  // IPv4 first: dialled first, and seldom filtered inside a cluster.
+  std::stable_partition(addresses.begin(), addresses.end(),
+                        [](const auto& text) { return text.find(':') == std::string::npos; });
+  if (addresses.empty()) addresses = loopback;
+  if (addresses.size() > index::kEndpointsMax) addresses.resize(index::kEndpointsMax);
+  return addresses;
+}
+
+fetch::DownloadLimits LimitsOf(const Config& config) {
+  fetch::DownloadLimits limits;
+  limits.piece = config.fetch.piece;
+  limits.parallel_pieces = config.fetch.parallel_pieces;
+  limits.stall = config.fetch.stall;
+  limits.peer_budget = config.fetch.peer_budget;
+  limits.resolve = config.index.resolve_timeout;
+  return limits;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Agent>> Agent::Start(const Config& config) {
+  std::error_code error;
+  std::filesystem::create_directories(config.agent.data_dir, error);
+  if (error || access(config.agent.data_dir.c_str(), R_OK | W_OK | X_OK) != 0) {
+    return Error{Code::kDenied, "cannot write to agent.data_dir " + config.agent.data_dir + ": " +
+                                    (error ? error.message() : std::strerror(errno)) +
+                                    "; make it, or give it to the user that runs shoal"};
+  }
+  auto key = index::LoadOrMakeKey(config.agent.data_dir + "/identity");
+  if (!key) return key.error();
+  std::unique_ptr<Agent> agent(new Agent(config, std::move(*key)));
+  for (auto step : {&Agent::OpenDisk, &Agent::MakeCore, &Agent::MakeIndexes, &Agent::Listen}) {
+    if (auto done = (agent.get()->*step)(); !done) {
+      agent->Stop();
+      return done.error();
+    }
+  }
+  return agent;
+}
+
+Status Agent::OpenDisk() {
+  const std::string& folder = config_.agent.data_dir;
+  auto env = index::LmdbEnv::Open(folder + "/db", kDatabaseMax);
+  if (!env) return env.error();
+  env_ = std::move(*env);
+  auto catalog = index::LmdbCatalog::Open(*env_, key_.id());
+  if (!catalog) return catalog.error();
+  catalog_ = std::move(*catalog);
+  auto tags = proxy::TagTable::Open(*env_);
+  if (!tags) return tags.error();
+  tag_table_ = std::make_unique<proxy::TagTable>(std::move(*tags));
+
+  fetch::BlobStore::Options options;
+  options.dir = folder + "/store";
+  options.max = config_.store.max;
+  options.on_evicted = [this](const Digest& digest) {
+    loop_.Post([this, digest] {
+      if (holdings_) holdings_->RemoveStored(digest);
+    });
+  };
+  auto store = fetch::BlobStore::Open(std::move(options), *env_);
+  if (!store) return store.error();
+  store_ = std::move(*store);
+  return Ok();
+}
+
+Status Agent::MakeCore() {
+  auto registries = MakeRegistries(config_);
+  if (!registries) return registries.error();
+  auto identity = fetch::TlsIdentity::Make(key_);
+  if (!identity) return identity.error();
+  fetch::HttpClient::Options client_options;
+  client_options.threads = kDataThreads;
+  client_options.identity = *identity;
+  client_options.connections_per_host_max = kConnectionsPerPeer;
+  client_options.user_agent = std::string("shoal/") + SHOAL_VERSION;
+  auto client = fetch::HttpClient::Start(std::move(client_options));
+  if (!client) return client.error();
+  client_ = std::move(*client);
+  proxy::Upstream::Options upstream_options;
+  upstream_options.registries = *registries;
+  upstream_ = std::make_unique<proxy::Upstream>(*client_, std::move(upstream_options));
+  peer_client_ = std::make_unique<fetch::PeerClient>(*client_);
+
+  database_ = std::make_unique<fetch::WorkPool>(1);
+  pool_ = std::make_unique<fetch::WorkPool>(kPoolThreads);
+  io_ = std::make_unique<index::IoThread>();
+  Rng rng(index::RandomSeed());
+
+  holdings_ = std::make_unique<Holdings>(rng.Below(std::uint64_t{1} << 53), [this] {
+    if (discovery_) discovery_->OnInventoryChanged();
+  });
+  for (const auto& blob : store_->List()) holdings_->SetStored(blob.digest, blob.size);
+  for (const auto& [digest, size] : store_->ListPartials()) holdings_->SetPartial(digest, size);
+
+  locals_ = std::make_unique<fetch::LocalBlobs>(
+      *store_, *pool_, config_.fetch.piece,
+      fetch::LocalBlobs::Ports{
+          config_.store.containerd.empty()
+              ? std::function<Result<fetch::SharedFile>(const Digest&)>()
+              : [this](const Digest& digest) { return containerd_->OpenBlob(digest); },
+          [this](const Digest& digest) {
+            loop_.Post([this, digest] { holdings_->Drop(digest); });
+          }});
+  if (!config_.store.containerd.empty()) {
+    containerd_ = fetch::Containerd::Start(
+        {.socket = config_.store.containerd, .name_space = config_.store.name_space}, loop_,
+        [this](const fetch::ContainerdInventory& inventory) {
+          holdings_->SetContainerd(inventory);
+        });
+  }
+
+  Discovery::Options options;
+  options.name = config_.agent.name.empty() ? HostName() : config_.agent.name;
+  if (options.name.size() > 64) options.name.resize(64);
+  options.endpoints = AdvertisedEndpoints();
+  if (config_.room.open) options.rooms = {std::string(index::kOpenRoom)};
+  options.roster.sync_interval = config_.index.sync_interval;
+  options.resolve_timeout = config_.index.resolve_timeout;
+  discovery_ = std::make_unique<Discovery>(
+      std::move(options), key_,
+      Discovery::Ports{loop_, *database_, *catalog_, *peer_client_, holdings_->inventory(),
+                       [this](const PeerId& peer) { fetcher_->OnPeerGone(peer); },
+                       [this] { replicator_->OnCatalogChanged(); }},
+      Rng(rng.Next()));
+
+  fetch::TransferPorts ports{
+      loop_,
+      *pool_,
+      *store_,
+      *client_,
+      *upstream_,
+      counters_,
+      config_.mirror.stream == "proved" ? fetch::StreamMode::kProved : fetch::StreamMode::kVerified,
+      [this](const PeerId& peer) { return discovery_->Dial(peer); },
+      [this](const PeerId& peer) { discovery_->OnUnreachable(peer); },
+      [this](const Digest& digest, auto some, auto done) {
+        discovery_->Resolve(digest, std::move(some), std::move(done));
+      },
+      [this](const PeerId& peer, Duration duration, const std::string& reason) {
+        discovery_->Ban(peer, duration, reason);
+      }};
+  fetch::Fetcher::Hooks hooks;
+  hooks.on_holding = [this](const Digest& digest, Bytes size, bool complete) {
+    if (complete) {
+      holdings_->SetStored(digest, size);
+    } else {
+      holdings_->SetPartial(digest, size);
+    }
+  };
+  hooks.on_transfer_started = [this](const Digest& digest) {
+    discovery_->OnTransfer(digest, true);
+  };
+  hooks.on_transfer_ended = [this](const fetch::TransferView& view, const Status& status) {
+    discovery_->OnTransfer(view.digest, false);
+    if (!status) holdings_->EndPartial(view.digest, view.have > 0);
+    pulls_->OnTransferEnded(view);
+    if (status_) status_->OnTransferEnded(view, status);
+  };
+  fetcher_ = std::make_unique<fetch::Fetcher>(
+      std::move(ports), LimitsOf(config_), *locals_,
+      [this](const Digest& digest) { return discovery_->HoldersOf(digest); }, Rng(rng.Next()),
+      std::move(hooks));
+
+  tags_ = std::make_unique<proxy::TagResolver>(
+      proxy::TagResolver::Ports{
+          loop_,
+          [this](const std::string& registry, const std::string& repository, const std::string& tag,
+                 std::function<void(Result<proxy::TagEntry>)> done) {
+            upstream_->Resolve(
+                {registry, repository}, tag,
+                [done = std::move(done)](Result<proxy::ResolvedTag> resolved) {
+                  if (!resolved) return done(resolved.error());
+                  done(proxy::TagEntry{
+                      "", resolved->digest, resolved->media_type, resolved->size, {}});
+                });
+          },
+          [this](const std::string& registry) { return upstream_->ConfigOf(registry).tag_ttl; },
+          [this](const std::string& name) { return catalog_->ImagesNamed(name); },
+          [this](const std::string& name) -> std::optional<Digest> {
+            const auto image = holdings_->inventory().FindImage(name);
+            if (!image) return std::nullopt;
+            return image->digest;
+          },
+          [this](const proxy::TagEntry& entry) {
+            database_->Post([this, entry] {
+              if (auto saved = tag_table_->Save(entry); !saved) {
+                spdlog::warn("tag {} was not kept: {}", entry.name, saved.error().text);
+              }
+            });
+          }},
+      tag_table_->Load());
+  manifests_ = std::make_unique<proxy::ManifestSource>(*fetcher_, *pool_);
+  const auto on_image = [this](const std::string& name, const Digest& digest) {
+    holdings_->SetTag(name, digest);
+  };
+  pulls_ = std::make_unique<Pulls>(Pulls::Ports{loop_, *pool_, *fetcher_, *locals_, *manifests_,
+                                                *tags_, containerd_.get(), on_image});
+  replicator_ = std::make_unique<Replicator>(
+      config_.replicate,
+      Replicator::Ports{loop_, *catalog_, holdings_->inventory(), [this](const std::string& image) {
+                          auto started = pulls_->Start(image);
+                          if (!started) {
+                            spdlog::warn("replicating {}: {}", image, started.error().text);
+                          }
+                        }});
+
+  mirror_handler_ = std::make_shared<proxy::Mirror>(proxy::MirrorPorts{
+      loop_, *pool_, *fetcher_, counters_, *manifests_, *tags_,
+      [this](const proxy::PullRequest& pull, std::function<void(Result<proxy::PassedOn>)> done) {
+        auto answer = [done = std::move(done)](Result<proxy::PassedDocument> document) {
+          if (!document) return done(document.error());
+          proxy::PassedOn passed;
+          passed.media_type = document->media_type;
+          passed.body = std::move(document->body);
+          if (!document->link.empty()) passed.headers.emplace_back("Link", document->link);
+          if (!document->filters_applied.empty()) {
+            passed.headers.emplace_back("OCI-Filters-Applied", document->filters_applied);
+          }
+          done(std::move(passed));
+        };
+        const proxy::RepositoryRef repository{pull.registry, pull.repository};
+        if (pull.kind == proxy::PullKind::kReferrers) {
+          upstream_->GetReferrers(repository, *pull.digest, pull.query, std::move(answer));
+        } else {
+          upstream_->GetTags(repository, pull.query, std::move(answer));
+        }
+      },
+      on_image});
+  peer_handler_ = std::make_shared<fetch::PeerServer>(fetch::PeerServerPorts{
+      loop_, *pool_, *fetcher_, counters_, [this] { return discovery_->self().envelope(); },
+      [this] { return discovery_->RecordsToPassOn(); },
+      [this](std::uint64_t epoch, std::uint64_t after, int limit) {
+        return holdings_->inventory().Page(epoch, after, limit);
+      },
+      // The open room's members are all who can reach us.
+      [open = config_.room.open](const PeerId&) { return open; }});
+  status_ = std::make_unique<StatusApi>(StatusApi::Parts{loop_, *discovery_, *holdings_, *fetcher_,
+                                                         *locals_, *store_, *pulls_, *catalog_,
+                                                         counters_, containerd_.get()});
+  return Ok();
+}
+
+std::vector<index::Endpoint> Agent::AdvertisedEndpoints() const {
+  std::vector<index::Endpoint> endpoints;
+  for (const auto& text : config_.peer.advertise) endpoints.push_back(*index::ParseEndpoint(text));
+  if (!endpoints.empty()) return endpoints;
+  const index::Endpoint listen = *index::ParseEndpoint(config_.peer.listen);
+  if (!IsAny(listen.host)) return {listen};
+  for (const auto& address : HostAddresses()) {
+    // An IPv4 listener cannot be reached by IPv6.
+    if (listen.host == "0.0.0.0" && address.find(':') != std::string::npos) continue;
+    endpoints.push_back({address, listen.port});
+  }
+  return endpoints;
+}
+
+Status Agent::MakeIndexes() {
+  if (!config_.room.open) {
+    spdlog::warn("room.open is false: this host shares nothing and asks no peer");
+    return Ok();
+  }
+  const auto on_record = [this](const index::SignedRecord& record) {
+    discovery_->OnRecord(record);
+  };
+  for (const auto& kind : config_.index.use) {
+    if (kind == "lan") {
+      auto lan = index::LanIndex::Start(
+          {*index::ParseEndpoint(config_.lan.group), config_.lan.interval}, *io_, loop_, key_,
+          on_record, [this](const PeerId& peer, std::uint64_t epoch, std::uint64_t head) {
+            discovery_->OnHead(peer, epoch, head);
+          });
+      if (!lan) return lan.error();
+      discovery_->Add(std::move(*lan));
+    } else if (kind == "static") {
+      std::vector<index::Endpoint> endpoints;
+      for (const auto& text : config_.index.fixed) {
+        endpoints.push_back(*index::ParseEndpoint(text));
+      }
+      auto fixed = std::make_unique<index::StaticIndex>(
+          index::StaticIndex::Options{endpoints, config_.index.sync_interval}, *io_, loop_,
+          [this](const index::Endpoint& endpoint) { discovery_->OnEndpoint(endpoint); });
+      discovery_->AddStatic(std::move(fixed));
+    } else {
+      auto rendezvous =
+          index::RendezvousIndex::Start({.urls = config_.index.rendezvous,
+                                         .pin_file = config_.agent.data_dir + "/index-servers",
+                                         .sync_interval = config_.index.sync_interval},
+                                        *io_, loop_, key_, on_record);
+      if (!rendezvous) return rendezvous.error();
+      discovery_->Add(std::move(*rendezvous));
+    }
+  }
+  return Ok();
+}
+
+Status Agent::Listen() {
+  fetch::HttpServer::Limits limits;
+  limits.connections_max = config_.limits.connections;
+  auto mirror =
+      fetch::HttpServer::Start({.listen = *index::ParseEndpoint(config_.mirror.listen),
+                                .name = "mirror",
+                                .threads = kDataThreads,
+                                .limits = limits},
+                               [handler = mirror_handler_](fetch::HttpRequest request,
+                                                           fetch::HttpServer::Responder respond) {
+                                 handler->Handle(std::move(request), std::move(respond));
+                               });
+  if (!mirror) return mirror.error();
+  mirror_server_ = std::move(*mirror);
+  if (config_.room.open) {
+    auto identity = fetch::TlsIdentity::Make(key_);
+    if (!identity) return identity.error();
+    auto peers =
+        fetch::HttpServer::Start({.listen = *index::ParseEndpoint(config_.peer.listen),
+                                  .name = "peer",
+                                  .threads = kDataThreads,
+                                  .limits = limits,
+                                  .tls = *identity},
+                                 [handler = peer_handler_](fetch::HttpRequest request,
+                                                           fetch::HttpServer::Responder respond) {
+                                   handler->Handle(std::move(request), std::move(respond));
+                                 });
+    if (!peers) return peers.error();
+    peer_server_ = std::move(*peers);
+  }
+  auto admin =
+      AdminServer::Start(*index::ParseEndpoint(config_.agent.admin),
+                         [this](const AdminRequest& request) { return status_->Answer(request); });
+  if (!admin) return admin.error();
+  admin_ = std::move(*admin);
+  loop_.Start();
+  loop_.Post([this] { discovery_->Start(); });
+  status_->SetReady(true);
+  return Ok();
+}
+
+void Agent::Stop() {
+  if (status_) status_->SetReady(false);
+  // Both at once: what they send may take kStopGrace, not twice that.
+  std::thread peers([this] {
+    if (peer_server_) peer_server_->Stop(kStopGrace);
+  });
+  if (mirror_server_) mirror_server_->Stop(kStopGrace);
+  peers.join();
+  admin_.reset();
+  if (containerd_) containerd_->Stop();
+  if (admin_ == nullptr && loop_.running()) {
+    loop_.Ask([this] {
+      discovery_->StopIndexes();
+      fetcher_->StopAll();
+      return 0;
+    });
+  }
+  // The client's and upstream's threads end before what their callbacks post to.
+  upstream_.reset();
+  client_.reset();
+  pool_.reset();
+  database_.reset();
+  loop_.Stop();
+}
+
+Agent::~Agent() = default;
+
+}  // namespace shoal::agent

@@ -1,0 +1,89 @@
+// Agent: owns every object of a running agent, and the order in which they begin and end.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/admin_server.h"
+#include "agent/asio_loop.h"
+#include "agent/config.h"
+#include "agent/discovery.h"
+#include "agent/holdings.h"
+#include "agent/pulls.h"
+#include "agent/replicator.h"
+#include "agent/status_api.h"
+#include "fetch/containerd/containerd.h"
+#include "fetch/store/blob_store.h"
+#include "fetch/store/work_pool.h"
+#include "fetch/transport/fetcher.h"
+#include "fetch/transport/http_client.h"
+#include "fetch/transport/http_server.h"
+#include "fetch/transport/peer_client.h"
+#include "fetch/transport/peer_server.h"
+#include "index/lmdb/catalog.h"
+#include "index/lmdb/env.h"
+#include "index/net/io_thread.h"
+#include "registry-proxy/http/mirror.h"
+#include "registry-proxy/http/tag_table.h"
+#include "registry-proxy/upstream/upstream.h"
+
+namespace shoal::agent {
+
+// How long answers that are being sent may take to finish on a stop.
+inline constexpr Duration kStopGrace = std::chrono::seconds(10);
+
+class Agent {
+ public:
+  // Everything listens when it returns. Errors: one sentence that says what to do.
+  static Result<std::unique_ptr<Agent>> Start(const Config& config);
+  ~Agent();
+
+  // Lets answers finish for kStopGrace; state is kept. Called once.
+  void Stop();
+
+  [[nodiscard]] const PeerId& id() const { return key_.id(); }
+
+ private:
+  Agent(const Config& config, index::SigningKey key) : config_(config), key_(std::move(key)) {}
+
+  Status OpenDisk();
+  Status MakeCore();
+  Status MakeIndexes();
+  Status Listen();
+  std::vector<index::Endpoint> AdvertisedEndpoints() const;
+
+  const Config config_;
+  const index::SigningKey key_;
+
+  // In the order of their making; each may use what stands above it.
+  std::unique_ptr<index::LmdbEnv> env_;
+  std::unique_ptr<index::LmdbCatalog> catalog_;
+  std::unique_ptr<proxy::TagTable> tag_table_;
+  AsioLoop loop_;
+  std::unique_ptr<index::IoThread> io_;
+  std::unique_ptr<fetch::WorkPool> database_;
+  std::unique_ptr<fetch::WorkPool> pool_;
+  fetch::Counters counters_;
+  std::unique_ptr<fetch::BlobStore> store_;
+  std::unique_ptr<fetch::HttpClient> client_;
+  std::unique_ptr<proxy::Upstream> upstream_;
+  std::unique_ptr<fetch::PeerClient> peer_client_;
+  std::unique_ptr<Holdings> holdings_;
+  std::unique_ptr<fetch::Containerd> containerd_;
+  std::unique_ptr<fetch::LocalBlobs> locals_;
+  std::unique_ptr<Discovery> discovery_;
+  std::unique_ptr<fetch::Fetcher> fetcher_;
+  std::unique_ptr<proxy::TagResolver> tags_;
+  std::unique_ptr<proxy::ManifestSource> manifests_;
+  std::unique_ptr<Pulls> pulls_;
+  std::unique_ptr<Replicator> replicator_;
+  std::shared_ptr<fetch::PeerServer> peer_handler_;
+  std::shared_ptr<proxy::Mirror> mirror_handler_;
+  std::unique_ptr<fetch::HttpServer> peer_server_;
+  std::unique_ptr<fetch::HttpServer> mirror_server_;
+  std::unique_ptr<StatusApi> status_;
+  std::unique_ptr<AdminServer> admin_;
+};
+
+}  // namespace shoal::agent

@@ -1,0 +1,250 @@
+#include "agent/config_keys.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "base/units.h"
+
+namespace shoal::agent {
+namespace {
+
+using Values = std::vector<std::string>;
+
+Error Wrong(std::string_view value, std::string_view must) {
+  return Error{Code::kInvalid, "\"" + std::string(value) + "\" is not " + std::string(must)};
+}
+
+template <class Section>
+ConfigKey Text(std::string name, Section Config::*section, std::string Section::*field,
+               std::function<Status(const std::string&)> check = {}) {
+  return {std::move(name), KeyType::kText,
+          [=](Config& config, const Values& values) -> Status {
+            if (check) {
+              if (auto checked = check(values.front()); !checked) return checked;
+            }
+            config.*section.*field = values.front();
+            return Ok();
+          },
+          [=](const Config& config) { return Quote(config.*section.*field); }};
+}
+
+template <class Section>
+ConfigKey Flag(std::string name, Section Config::*section, bool Section::*field) {
+  return {
+      std::move(name), KeyType::kBool,
+      [=](Config& config, const Values& values) -> Status {
+        if (values.front() != "true" && values.front() != "false") {
+          return Wrong(values.front(), "true or false");
+        }
+        config.*section.*field = values.front() == "true";
+        return Ok();
+      },
+      [=](const Config& config) { return std::string(config.*section.*field ? "true" : "false"); }};
+}
+
+template <class Section>
+ConfigKey Number(std::string name, Section Config::*section, int Section::*field, int min,
+                 int max) {
+  return {std::move(name), KeyType::kInt,
+          [=](Config& config, const Values& values) -> Status {
+            const std::string& text = values.front();
+            int number = 0;
+            const auto [end, error] =
+                std::from_chars(text.data(), text.data() + text.size(), number);
+            if (error != std::errc() || end != text.data() + text.size() || number < min ||
+                number > max) {
+              return Wrong(text, "a whole number from " + std::to_string(min) + " to " +
+                                     std::to_string(max));
+            }
+            config.*section.*field = number;
+            return Ok();
+          },
+          [=](const Config& config) { return std::to_string(config.*section.*field); }};
+}
+
+template <class Section>
+ConfigKey List(std::string name, Section Config::*section, Values Section::*field,
+               std::function<Status(const std::string&)> check) {
+  return {std::move(name), KeyType::kList,
+          [=](Config& config, const Values& values) -> Status {
+            for (const auto& value : values) {
+              if (auto checked = check(value); !checked) return checked;
+            }
+            config.*section.*field = values;
+            return Ok();
+          },
+          [=](const Config& config) {
+            std::string text = "[";
+            for (const auto& value : config.*section.*field) {
+              if (text.size() > 1) text += ", ";
+              text += Quote(value);
+            }
+            return text + "]";
+          }};
+}
+
+template <class Section>
+ConfigKey Time(std::string name, Section Config::*section, Duration Section::*field, Duration min,
+               Duration max) {
+  return {std::move(name), KeyType::kText,
+          [=](Config& config, const Values& values) -> Status {
+            auto value = ParseDuration(values.front());
+            if (!value) return value.error();
+            if (*value < min || *value > max) {
+              return Wrong(values.front(),
+                           "from " + FormatDuration(min) + " to " + FormatDuration(max));
+            }
+            config.*section.*field = *value;
+            return Ok();
+          },
+          [=](const Config& config) { return Quote(FormatDuration(config.*section.*field)); }};
+}
+
+template <class Section>
+ConfigKey Size(std::string name, Section Config::*section, Bytes Section::*field, Bytes min,
+               Bytes max, std::int64_t multiple) {
+  return {std::move(name), KeyType::kText,
+          [=](Config& config, const Values& values) -> Status {
+            auto value = ParseSize(values.front());
+            if (!value) return value.error();
+            if (*value < min || *value > max || value->count() % multiple != 0) {
+              std::string must = "from " + FormatSize(min) + " to " + FormatSize(max);
+              if (multiple > 1) must += ", a multiple of " + std::to_string(multiple) + " bytes";
+              return Wrong(values.front(), must);
+            }
+            config.*section.*field = *value;
+            return Ok();
+          },
+          [=](const Config& config) { return Quote(FormatSize(config.*section.*field)); }};
+}
+
+std::function<Status(const std::string&)> OneOf(Values words) {
+  return [words = std::move(words)](const std::string& value) -> Status {
+    if (std::find(words.begin(), words.end(), value) != words.end()) return Ok();
+    std::string list;
+    for (const auto& word : words) list += (list.empty() ? "" : ", ") + word;
+    return Wrong(value, "one of " + list);
+  };
+}
+
+Status IsEndpoint(const std::string& value) {
+  auto endpoint = index::ParseEndpoint(value);
+  if (!endpoint) return endpoint.error();
+  return Ok();
+}
+
+Status IsServerUrl(const std::string& value) {
+  constexpr std::string_view kScheme = "https://";
+  if (!value.starts_with(kScheme))
+    return Wrong(value, "like https://host:7383 or https://host:7383#PEERID");
+  const auto mark = value.find('#');
+  auto endpoint = index::ParseEndpoint(value.substr(
+      kScheme.size(), mark == std::string::npos ? std::string::npos : mark - kScheme.size()));
+  if (!endpoint) return endpoint.error();
+  if (mark == std::string::npos) return Ok();
+  auto id = ParsePeerId(std::string_view(value).substr(mark + 1));
+  if (!id) return id.error();
+  return Ok();
+}
+
+Status IsAbsolute(const std::string& value) {
+  return value.empty() || value.front() == '/' ? Ok() : Status(Wrong(value, "an absolute path"));
+}
+
+std::vector<ConfigKey> MakeTable() {
+  using C = Config;
+  using std::chrono::hours;
+  using std::chrono::milliseconds;
+  using std::chrono::seconds;
+  return {
+      Text("agent.name", &C::agent, &C::Agent::name),
+      Text("agent.data_dir", &C::agent, &C::Agent::data_dir, IsAbsolute),
+      Text("agent.log_level", &C::agent, &C::Agent::log_level,
+           OneOf({"trace", "debug", "info", "warn", "error", "off"})),
+      Text("agent.log_format", &C::agent, &C::Agent::log_format, OneOf({"text", "json"})),
+      Text("agent.admin", &C::agent, &C::Agent::admin, IsEndpoint),
+      Text("mirror.listen", &C::mirror, &C::Mirror::listen, IsEndpoint),
+      Text("mirror.stream", &C::mirror, &C::Mirror::stream, OneOf({"verified", "proved"})),
+      Text("peer.listen", &C::peer, &C::Peer::listen, IsEndpoint),
+      List("peer.advertise", &C::peer, &C::Peer::advertise, IsEndpoint),
+      List("index.use", &C::index, &C::Index::use, OneOf({"lan", "rendezvous", "static"})),
+      List("index.rendezvous", &C::index, &C::Index::rendezvous, IsServerUrl),
+      List("index.static", &C::index, &C::Index::fixed, IsEndpoint),
+      Time("index.sync_interval", &C::index, &C::Index::sync_interval, milliseconds(100), hours(1)),
+      Time("index.resolve_timeout", &C::index, &C::Index::resolve_timeout, milliseconds(1),
+           seconds(10)),
+      Text("lan.group", &C::lan, &C::Lan::group, IsEndpoint),
+      Time("lan.interval", &C::lan, &C::Lan::interval, milliseconds(100), hours(1)),
+      Text("rendezvous.listen", &C::rendezvous, &C::Rendezvous::listen, IsEndpoint),
+      Flag("room.open", &C::room, &C::Room::open),
+      Size("store.max", &C::store, &C::Store::max, Bytes(1 << 20), Bytes(std::int64_t{1} << 50), 1),
+      Text("store.containerd", &C::store, &C::Store::containerd, IsAbsolute),
+      Text("store.namespace", &C::store, &C::Store::name_space),
+      Size("fetch.piece", &C::fetch, &C::Fetch::piece, Bytes(64 << 10), Bytes(64 << 20), 64),
+      Number("fetch.parallel_pieces", &C::fetch, &C::Fetch::parallel_pieces, 1, 256),
+      Time("fetch.stall", &C::fetch, &C::Fetch::stall, milliseconds(50), hours(1)),
+      Time("fetch.peer_budget", &C::fetch, &C::Fetch::peer_budget, milliseconds(10), hours(1)),
+      Number("limits.connections", &C::limits, &C::Limits::connections, 16, 65536),
+  };
+}
+
+int EditDistance(std::string_view a, std::string_view b) {
+  std::vector<int> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = static_cast<int>(j);
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    int diagonal = std::exchange(row[0], static_cast<int>(i));
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const int above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      diagonal = above;
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+const std::vector<ConfigKey>& ConfigKeyTable() {
+  static const std::vector<ConfigKey> kTable = MakeTable();
+  return kTable;
+}
+
+const ConfigKey* FindConfigKey(std::string_view name) {
+  for (const auto& key : ConfigKeyTable()) {
+    if (key.name == name) return &key;
+  }
+  return nullptr;
+}
+
+std::vector<std::string> ConfigKeys() {
+  std::vector<std::string> names;
+  for (const auto& key : ConfigKeyTable()) names.push_back(key.name);
+  return names;
+}
+
+std::string NearestName(std::string_view name, const std::vector<std::string>& known) {
+  return *std::min_element(known.begin(), known.end(), [&](const auto& a, const auto& b) {
+    return EditDistance(name, a) < EditDistance(name, b);
+  });
+}
+
+std::string Quote(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      quoted += '\\';
+      quoted += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      constexpr std::string_view kHex = "0123456789abcdef";
+      quoted += "\\u00";
+      quoted += kHex[static_cast<unsigned char>(c) >> 4];
+      quoted += kHex[static_cast<unsigned char>(c) & 15];
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + "\"";
+}
+
+}  // namespace shoal::agent

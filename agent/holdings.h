@@ -1,0 +1,53 @@
+// Holdings: merges what our store, containerd and running transfers hold into the inventory that
+// ServeKeys shows. On the loop.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "base/digest.h"
+#include "fetch/containerd/containerd.h"
+#include "index/inventory.h"
+
+namespace shoal::agent {
+
+class Holdings {
+ public:
+  // on_changed  the inventory has news.
+  Holdings(std::uint64_t epoch, std::function<void()> on_changed);
+
+  void SetStored(const Digest& digest, Bytes size);
+  void SetPartial(const Digest& digest, Bytes size);
+  // The transfer is over; what it left stays as a partial holding only if `pieces`.
+  void EndPartial(const Digest& digest, bool pieces);
+  void RemoveStored(const Digest& digest);
+  // Replaces all that containerd holds.
+  void SetContainerd(const fetch::ContainerdInventory& inventory);
+  // A tag that the mirror resolved and whose manifest is here.
+  void SetTag(const std::string& name, const Digest& digest);
+  // A file proved corrupt: it is not offered until its source speaks of it again.
+  void Drop(const Digest& digest);
+
+  [[nodiscard]] const index::Inventory& inventory() const { return inventory_; }
+  [[nodiscard]] bool InContainerd(const Digest& digest) const {
+    return containerd_.contains(digest);
+  }
+
+ private:
+  void Refresh(const Digest& digest);
+
+  index::Inventory inventory_;
+  std::function<void()> on_changed_;
+  std::unordered_map<Digest, Bytes> stored_;
+  std::unordered_map<Digest, Bytes> partial_;
+  std::unordered_map<Digest, Bytes> containerd_;
+  std::map<std::string, Digest> tags_;
+  std::map<std::string, Digest> images_;  // containerd's
+};
+
+}  // namespace shoal::agent

@@ -1,0 +1,232 @@
+#include "agent/hosts.h"
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <sstream>
+
+namespace shoal::agent {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kMark = "# Written by `shoal hosts install`";
+constexpr std::string_view kBlockBegin = "# >>> shoal hosts";
+constexpr std::string_view kBlockEnd = "# <<< shoal hosts";
+constexpr std::string_view kBackup = ".before-shoal";
+constexpr std::string_view kCri = "io.containerd.grpc.v1.cri";
+
+std::optional<std::string> Read(const fs::path& path) {
+  std::ifstream file(path);
+  if (!file) return std::nullopt;
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+// Through a file beside it, so that a reader sees the old text or the new.
+Status Write(const fs::path& path, const std::string& text) {
+  const fs::path temporary = path.string() + ".shoal-new";
+  {
+    std::ofstream file(temporary, std::ios::trunc);
+    file << text;
+    file.flush();
+    if (!file) {
+      return Error{Code::kDenied, "cannot write " + path.string() + ": " + std::strerror(errno) +
+                                      "; run this as root"};
+    }
+  }
+  std::error_code error;
+  fs::rename(temporary, path, error);
+  if (error) return Error{Code::kDenied, "cannot write " + path.string() + ": " + error.message()};
+  return Ok();
+}
+
+bool IsOurs(const std::string& text) { return text.starts_with(kMark); }
+
+std::string HostsToml(const std::string& mirror) {
+  return std::string(kMark) +
+         "; `shoal hosts remove` restores what was here.\n"
+         "[host.\"http://" +
+         mirror +
+         "\"]\n"
+         "  capabilities = [\"pull\", \"resolve\"]\n";
+}
+
+struct Runtime {
+  fs::path certs;
+  bool configured = false;  // config.toml names a config_path
+};
+
+// Where the running configuration looks for hosts.toml files.
+Result<Runtime> Inspect(const HostsOptions& options) {
+  Runtime runtime{options.certs, false};
+  const auto text = Read(options.config);
+  if (!text) return runtime;
+  try {
+    const toml::table table = toml::parse(*text);
+    const auto path = table["plugins"][kCri]["registry"]["config_path"].value<std::string>();
+    if (path && !path->empty()) {
+      runtime.configured = true;
+      // Several folders may be named, the first one wins.
+      runtime.certs = path->substr(0, path->find(':'));
+    }
+  } catch (const toml::parse_error& error) {
+    return Error{Code::kInvalid, options.config + " is not TOML: " +
+                                     std::string(error.description()) + "; mend it first"};
+  }
+  return runtime;
+}
+
+std::string Block(const std::string& certs) {
+  return std::string(kBlockBegin) + " (removed by `shoal hosts remove`)\n[plugins.\"" +
+         std::string(kCri) + "\".registry]\n  config_path = \"" + certs + "\"\n" +
+         std::string(kBlockEnd) + "\n";
+}
+
+std::vector<std::string> Targets(const HostsOptions& options) {
+  return options.registries.empty() ? std::vector<std::string>{"_default"} : options.registries;
+}
+
+Status CheckRegistry(const std::string& registry) {
+  if (!registry.empty() && registry.find('/') == std::string::npos && registry.front() != '.') {
+    return Ok();
+  }
+  return Error{Code::kInvalid, "\"" + registry +
+                                   "\" is no registry host; write it as in image names, "
+                                   "like docker.io or reg.example:5000"};
+}
+
+Status InstallConfigPath(const HostsOptions& options, std::vector<std::string>& lines) {
+  const std::string before = Read(options.config).value_or("version = 2\n");
+  const std::string after = before + (before.ends_with('\n') ? "" : "\n") + Block(options.certs);
+  try {
+    (void)toml::parse(after);
+  } catch (const toml::parse_error&) {
+    return Error{Code::kInvalid, options.config +
+                                     " has a registry table of its own; set config_path = \"" +
+                                     options.certs + "\" in it by hand, then run this again"};
+  }
+  std::error_code error;
+  fs::create_directories(fs::path(options.config).parent_path(), error);
+  if (auto written = Write(options.config, after); !written) return written;
+  lines.push_back("set config_path in " + options.config +
+                  ": restart containerd for its CRI to read it");
+  return Ok();
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> InstallHosts(const HostsOptions& options) {
+  std::vector<std::string> lines;
+  auto runtime = Inspect(options);
+  if (!runtime) return runtime.error();
+  for (const auto& registry : Targets(options)) {
+    if (auto checked = CheckRegistry(registry); !checked) return checked.error();
+    const fs::path folder = runtime->certs / registry;
+    const fs::path file = folder / "hosts.toml";
+    std::error_code error;
+    fs::create_directories(folder, error);
+    if (error) {
+      return Error{Code::kDenied, "cannot make " + folder.string() + ": " + error.message() +
+                                      "; run this as root"};
+    }
+    const auto before = Read(file);
+    const std::string text = HostsToml(options.mirror);
+    if (before && *before == text) {
+      lines.push_back(file.string() + " is in place already");
+      continue;
+    }
+    if (before && !IsOurs(*before)) {
+      if (auto kept = Write(file.string() + std::string(kBackup), *before); !kept) {
+        return kept.error();
+      }
+      lines.push_back("kept what was there as " + file.string() + std::string(kBackup));
+    }
+    if (auto written = Write(file, text); !written) return written.error();
+    lines.push_back("wrote " + file.string());
+  }
+  if (!runtime->configured) {
+    if (auto done = InstallConfigPath(options, lines); !done) return done.error();
+  }
+  return lines;
+}
+
+Result<std::vector<std::string>> RemoveHosts(const HostsOptions& options) {
+  std::vector<std::string> lines;
+  auto runtime = Inspect(options);
+  if (!runtime) return runtime.error();
+  std::vector<std::string> targets = options.registries;
+  std::error_code error;
+  if (targets.empty()) {
+    for (const auto& entry : fs::directory_iterator(runtime->certs, error)) {
+      targets.push_back(entry.path().filename().string());
+    }
+    std::sort(targets.begin(), targets.end());
+  }
+  for (const auto& registry : targets) {
+    if (auto checked = CheckRegistry(registry); !checked) return checked.error();
+    const fs::path file = runtime->certs / registry / "hosts.toml";
+    const auto text = Read(file);
+    if (!text || !IsOurs(*text)) continue;
+    const fs::path backup = file.string() + std::string(kBackup);
+    if (fs::exists(backup)) {
+      fs::rename(backup, file, error);
+      if (!error) lines.push_back("restored " + file.string());
+    } else {
+      fs::remove(file, error);
+      if (!error) lines.push_back("removed " + file.string());
+      std::error_code ignored;
+      fs::remove(file.parent_path(), ignored);  // only when nothing else is in it
+    }
+    if (error) {
+      return Error{Code::kDenied, "cannot change " + file.string() + ": " + error.message() +
+                                      "; run this as root"};
+    }
+  }
+  // The block in config.toml goes with the last of our files.
+  const auto config = Read(options.config);
+  const auto begin = config ? config->find(kBlockBegin) : std::string::npos;
+  if (options.registries.empty() && begin != std::string::npos) {
+    auto end = config->find(kBlockEnd, begin);
+    end = end == std::string::npos ? config->size() : config->find('\n', end) + 1;
+    if (auto written = Write(options.config, config->substr(0, begin) + config->substr(end));
+        !written) {
+      return written.error();
+    }
+    lines.push_back("removed config_path from " + options.config + ": restart containerd");
+  }
+  if (lines.empty()) lines.push_back("nothing of ours is there");
+  return lines;
+}
+
+Result<std::vector<std::string>> ShowHosts(const HostsOptions& options) {
+  std::vector<std::string> lines;
+  auto runtime = Inspect(options);
+  if (!runtime) return runtime.error();
+  lines.push_back(runtime->configured
+                      ? "containerd looks in " + runtime->certs.string()
+                      : options.config +
+                            " sets no config_path: CRI pulls do not use the mirror; "
+                            "`shoal hosts install` sets it");
+  std::error_code error;
+  std::vector<std::string> registries;
+  for (const auto& entry : fs::directory_iterator(runtime->certs, error)) {
+    registries.push_back(entry.path().filename().string());
+  }
+  std::sort(registries.begin(), registries.end());
+  for (const auto& registry : registries) {
+    const auto text = Read(runtime->certs / registry / "hosts.toml");
+    if (!text) continue;
+    lines.push_back(registry + ": " +
+                    (IsOurs(*text) ? "through the mirror" : "configured by somebody else"));
+  }
+  return lines;
+}
+
+}  // namespace shoal::agent

@@ -1,0 +1,186 @@
+// shoal: one binary, many verbs. docs/OPERATING.md describes them.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "agent/config.h"
+#include "agent/hosts.h"
+#include "agent/run.h"
+#include "agent/verbs.h"
+#include "index/keyfile/keyfile.h"
+
+extern char** environ;
+
+namespace shoal::agent {
+namespace {
+
+struct Options {
+  ConfigSources sources;
+  std::string admin;  // "" = the configuration's
+  bool json = false;
+  std::string argument;
+  bool resolve = false;
+  HostsOptions hosts;
+  std::string runtime = "containerd";
+};
+
+// Only names that can be keys: other programs use SHOAL_ too (a shell's SHOAL_HOME).
+std::vector<std::pair<std::string, std::string>> Environment() {
+  std::vector<std::pair<std::string, std::string>> variables;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text(*entry);
+    const auto equals = text.find('=');
+    if (!text.starts_with("SHOAL_") || equals == std::string_view::npos) continue;
+    variables.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return variables;
+}
+
+Exit WithConfig(const Options& options, const std::function<Exit(const Config&)>& work) {
+  auto config = LoadConfig(options.sources);
+  if (!config) {
+    Fail(config.error());
+    return Exit::kUsage;
+  }
+  return work(*config);
+}
+
+Exit WithAgent(const Options& options, const std::function<Exit(const AdminClient&)>& work) {
+  if (!options.admin.empty()) return work(AdminClient(options.admin));
+  return WithConfig(options,
+                    [&](const Config& config) { return work(AdminClient(config.agent.admin)); });
+}
+
+Exit PrintId(const Config& config) {
+  auto key = index::LoadOrMakeKey(config.agent.data_dir + "/identity");
+  if (!key) return Fail(key.error());
+  std::printf("%s\n", key->id().Hex().c_str());
+  return Exit::kDone;
+}
+
+Exit Hosts(const Options& options, Result<std::vector<std::string>> (*work)(const HostsOptions&)) {
+  if (options.runtime != "containerd") {
+    return Fail({Code::kInvalid, "--runtime " + options.runtime +
+                                     " is not supported yet, only containerd; docs/OPERATING.md "
+                                     "shows what to write by hand"});
+  }
+  auto lines = work(options.hosts);
+  if (!lines) return Fail(lines.error());
+  for (const auto& line : *lines) std::printf("%s\n", line.c_str());
+  return Exit::kDone;
+}
+
+int Main(int argc, char** argv) {
+  Options options;
+  options.sources.environment = Environment();
+  Exit exit = Exit::kDone;
+
+  CLI::App app("shoal: container images from the host next door");
+  app.require_subcommand(1);
+  const auto with_config = [&](CLI::App* verb) {
+    verb->add_option("--config", options.sources.path, "configuration file")
+        ->capture_default_str()
+        ->each([&](const std::string&) { options.sources.path_given = true; });
+    verb->add_option("--set", options.sources.sets, "KEY=VALUE, in place of the file's")
+        ->take_all();
+    return verb;
+  };
+  const auto asks_agent = [&](const char* name, const char* text) {
+    auto* verb = with_config(app.add_subcommand(name, text));
+    verb->add_option("--admin", options.admin, "address of the agent's status API");
+    verb->add_flag("--json", options.json, "the agent's own answer");
+    return verb;
+  };
+
+  with_config(app.add_subcommand("run", "run the agent in the foreground"))->callback([&] {
+    exit = WithConfig(options, RunAgent);
+  });
+  with_config(app.add_subcommand("index", "run an index server"))->callback([&] {
+    exit = WithConfig(options, RunIndexServer);
+  });
+  asks_agent("status", "how this agent is")->callback([&] {
+    exit = WithAgent(options, [&](const auto& agent) { return ShowStatus(agent, options.json); });
+  });
+  asks_agent("peers", "the peers it knows")->callback([&] {
+    exit = WithAgent(options, [&](const auto& agent) { return ShowPeers(agent, options.json); });
+  });
+  auto* blobs = asks_agent("blobs", "the blobs that are here, or one of them");
+  blobs->add_option("digest", options.argument, "sha256:...");
+  blobs->callback([&] {
+    exit = WithAgent(options, [&](const auto& agent) {
+      return ShowBlobs(agent, options.argument, options.json);
+    });
+  });
+  asks_agent("images", "the images that are here or at peers")->callback([&] {
+    exit = WithAgent(options, [&](const auto& agent) { return ShowImages(agent, options.json); });
+  });
+  asks_agent("pulls", "what is and was being fetched")->callback([&] {
+    exit = WithAgent(options, [&](const auto& agent) { return ShowPulls(agent, options.json); });
+  });
+  auto* who_has = asks_agent("who-has", "which peers hold an image or blob");
+  who_has->add_option("what", options.argument, "image name or digest")->required();
+  who_has->add_flag("--resolve", options.resolve, "ask the peer index too");
+  who_has->callback([&] {
+    exit = WithAgent(options, [&](const auto& agent) {
+      return WhoHas(agent, options.argument, options.resolve, options.json);
+    });
+  });
+  auto* pull = asks_agent("pull", "fetch an image, and write it into containerd");
+  pull->add_option("image", options.argument, "like docker.io/library/nginx:latest")->required();
+  pull->callback([&] {
+    exit = WithAgent(
+        options, [&](const auto& agent) { return Pull(agent, options.argument, options.json); });
+  });
+
+  auto* hosts = app.add_subcommand("hosts", "point the container runtime at the mirror");
+  hosts->require_subcommand(1);
+  const auto hosts_verb = [&](const char* name, const char* text, auto work) {
+    auto* verb = hosts->add_subcommand(name, text);
+    verb->add_option("--runtime", options.runtime, "containerd")->capture_default_str();
+    verb->add_option("--registry", options.hosts.registries, "only this registry; may be repeated");
+    verb->add_option("--mirror", options.hosts.mirror, "address of the mirror")
+        ->capture_default_str();
+    verb->add_option("--containerd-config", options.hosts.config)->capture_default_str();
+    verb->add_option("--certs", options.hosts.certs, "folder of hosts.toml files")
+        ->capture_default_str();
+    verb->callback([&, work] { exit = Hosts(options, work); });
+  };
+  hosts_verb("install", "write its mirror configuration", InstallHosts);
+  hosts_verb("remove", "put back what was there", RemoveHosts);
+  hosts_verb("show", "how it is now", ShowHosts);
+
+  with_config(app.add_subcommand("id", "this host's peer id"))->callback([&] {
+    exit = WithConfig(options, PrintId);
+  });
+  auto* config = app.add_subcommand("config", "the configuration");
+  config->require_subcommand(1);
+  with_config(config->add_subcommand("check", "whether it is right"))->callback([&] {
+    exit = WithConfig(options, [](const Config&) {
+      std::printf("the configuration is right\n");
+      return Exit::kDone;
+    });
+  });
+  with_config(config->add_subcommand("show", "all keys as they are in force"))->callback([&] {
+    exit = WithConfig(options, [](const Config& loaded) {
+      std::fputs(ShowConfig(loaded).c_str(), stdout);
+      return Exit::kDone;
+    });
+  });
+  app.add_subcommand("version", "the version of this binary")->callback([] {
+    std::printf("shoal %s\n", SHOAL_VERSION);
+  });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : static_cast<int>(Exit::kUsage);
+  }
+  return static_cast<int>(exit);
+}
+
+}  // namespace
+}  // namespace shoal::agent
+
+int main(int argc, char** argv) { return shoal::agent::Main(argc, argv); }

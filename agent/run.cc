@@ -1,0 +1,143 @@
+#include "agent/run.h"
+
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <systemd/sd-daemon.h>
+
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include "agent/admin_server.h"
+#include "agent/agent.h"
+#include "index/keyfile/keyfile.h"
+#include "index/rendezvous/server.h"
+
+namespace shoal::agent {
+namespace {
+
+// One line an event. JSON escapes what a message may hold; %v cannot.
+class JsonFormatter final : public spdlog::formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
+    Json line = Json::object();
+    const auto ms =
+        std::chrono::duration_cast<std::chrono::milliseconds>(message.time.time_since_epoch());
+    line["time_ms"] = Json::number(static_cast<std::int64_t>(ms.count()));
+    line["level"] = Json::string(std::string(spdlog::level::to_string_view(message.level).data()));
+    line["text"] = Json::string(std::string(message.payload.data(), message.payload.size()));
+    const std::string text = line.serialize() + "\n";
+    out.append(text.data(), text.data() + text.size());
+  }
+  [[nodiscard]] std::unique_ptr<spdlog::formatter> clone() const override {
+    return std::make_unique<JsonFormatter>();
+  }
+};
+
+void SetUpLogs(const Config& config) {
+  auto logger =
+      std::make_shared<spdlog::logger>("shoal", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  logger->set_level(spdlog::level::from_str(
+      config.agent.log_level == "warn" ? "warning" : config.agent.log_level));
+  if (config.agent.log_format == "json") {
+    logger->set_formatter(std::make_unique<JsonFormatter>());
+  } else {
+    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %-7l %v");
+  }
+  logger->flush_on(spdlog::level::debug);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+// Blocks the signals in this thread and all that it starts, so that sigwait gets them.
+sigset_t BlockSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  return signals;
+}
+
+void WaitForStop(const sigset_t& signals) {
+  int received = 0;
+  sigwait(&signals, &received);
+  spdlog::info("stopping: {}", strsignal(received));
+  sd_notify(0, "STOPPING=1");
+}
+
+}  // namespace
+
+Exit RunAgent(const Config& config) {
+  SetUpLogs(config);
+  const sigset_t signals = BlockSignals();
+  auto agent = Agent::Start(config);
+  if (!agent)
+    return Fail(agent.error().code == Code::kInvalid ? agent.error()
+                                                     : Error{Code::kExhausted, agent.error().text});
+  spdlog::info("shoal {} runs as {}: mirror {}, peers {}, status {}", SHOAL_VERSION,
+               (*agent)->id().Hex(), config.mirror.listen, config.peer.listen, config.agent.admin);
+  sd_notify(0, "READY=1");
+  WaitForStop(signals);
+  (*agent)->Stop();
+  spdlog::info("stopped");
+  return Exit::kDone;
+}
+
+Exit RunIndexServer(const Config& config) {
+  SetUpLogs(config);
+  const sigset_t signals = BlockSignals();
+  const auto fail = [](const Error& error) {
+    return Fail(error.code == Code::kInvalid ? error : Error{Code::kExhausted, error.text});
+  };
+  std::error_code error;
+  std::filesystem::create_directories(config.agent.data_dir, error);
+  auto key = index::LoadOrMakeKey(config.agent.data_dir + "/identity");
+  if (!key) return fail(key.error());
+  AsioLoop loop;
+  loop.Start();
+  auto server = index::RendezvousServer::Start(
+      {.listen = *index::ParseEndpoint(config.rendezvous.listen), .limits = {}}, *key, loop);
+  if (!server) return fail(server.error());
+  const WallTime started = loop.Wall();
+  auto admin = AdminServer::Start(
+      *index::ParseEndpoint(config.agent.admin), [&](const AdminRequest& request) -> AdminReply {
+        const std::string path = request.path.empty() ? "" : request.path.back();
+        if (path == "healthz" || path == "readyz") return {200, "text/plain", "ok\n"};
+        const auto [peers, entries] = loop.Ask(
+            [&] { return std::pair((*server)->peer_count(), (*server)->registration_count()); });
+        if (path == "metrics") {
+          return {200, "text/plain; version=0.0.4",
+                  RenderMetrics(
+                      {{"shoal_index_peers", "Peers registered.", Metric::Kind::kGauge,
+                        [n = peers] { return static_cast<double>(n); }},
+                       {"shoal_index_registrations", "Registrations of all peers.",
+                        Metric::Kind::kGauge, [n = entries] { return static_cast<double>(n); }}})};
+        }
+        if (path != "status") return ErrorReply({Code::kNotFound, "no such path"});
+        Json status = Json::object();
+        status["id"] = Json::string(key->id().Hex());
+        status["version"] = Json::string(SHOAL_VERSION);
+        status["uptime_s"] = Json::number((ToUnixMs(loop.Wall()) - ToUnixMs(started)) / 1000);
+        status["peers"] = Json::number(static_cast<std::int64_t>(peers));
+        status["registrations"] = Json::number(static_cast<std::int64_t>(entries));
+        return JsonReply(status);
+      });
+  if (!admin) return fail(admin.error());
+  spdlog::info("index server {} listens on {}; give it to agents as https://<this host>:{}#{}",
+               SHOAL_VERSION, config.rendezvous.listen,
+               index::ParseEndpoint(config.rendezvous.listen)->port, key->id().Hex());
+  sd_notify(0, "READY=1");
+  WaitForStop(signals);
+  admin->reset();
+  loop.Ask([&] {
+    server->reset();
+    return 0;
+  });
+  loop.Stop();
+  spdlog::info("stopped");
+  return Exit::kDone;
+}
+
+}  // namespace shoal::agent

@@ -1,0 +1,511 @@
+#include "agent/status_api.h"
+
+#include <algorithm>
+#include <charconv>
+#include <future>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "registry-proxy/image_name.h"
+
+namespace shoal::agent {
+namespace {
+
+constexpr int kPageMax = 1000;
+// How long `who-has --resolve` lets the indexes look.
+constexpr Duration kResolveWait = std::chrono::seconds(2);
+
+Json Text(const std::string& text) { return Json::string(text); }
+Json Count(std::int64_t number) { return Json::number(number); }
+
+Json TextArray(const std::vector<std::string>& texts) {
+  Json array = Json::array();
+  for (const auto& text : texts) array[array.size()] = Text(text);
+  return array;
+}
+
+void Push(Json& array, Json value) { array[array.size()] = std::move(value); }
+
+std::int64_t FromPeers(const fetch::SourceBytes& sources) {
+  std::int64_t bytes = 0;
+  for (const auto& [peer, count] : sources.peers) bytes += count.count();
+  return bytes;
+}
+
+std::string_view StateName(PullState state) {
+  switch (state) {
+    case PullState::kRunning:
+      return "running";
+    case PullState::kDone:
+      return "done";
+    case PullState::kFailed:
+      return "failed";
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+StatusApi::StatusApi(Parts parts) : parts_(parts), started_(parts.loop.Now()) {}
+
+AdminReply StatusApi::Answer(const AdminRequest& request) {
+  try {
+    return Route(request);
+  } catch (const std::exception& error) {
+    return ErrorReply({Code::kInvalid, error.what()});
+  }
+}
+
+AdminReply StatusApi::Route(const AdminRequest& request) {
+  const auto& path = request.path;
+  const auto is = [&](std::initializer_list<std::string_view> parts) {
+    return std::equal(path.begin(), path.end(), parts.begin(), parts.end());
+  };
+  if (is({"healthz"})) return {200, "text/plain", "ok\n"};
+  if (is({"readyz"})) {
+    return ready_ ? AdminReply{200, "text/plain", "ready\n"}
+                  : AdminReply{503, "text/plain", "the mirror is not serving\n"};
+  }
+  if (is({"metrics"})) {
+    // Gauges of the loop's objects are read there, all at one time.
+    return {200, "text/plain; version=0.0.4",
+            parts_.loop.Ask([&] { return RenderMetrics(MakeMetrics()); })};
+  }
+  if (is({"v1", "status"})) return JsonReply(parts_.loop.Ask([&] { return Overview(); }));
+  if (is({"v1", "peers"})) return JsonReply(parts_.loop.Ask([&] { return Peers(); }));
+  if (is({"v1", "images"})) return JsonReply(parts_.loop.Ask([&] { return Images(); }));
+  if (is({"v1", "who-has"})) return WhoHas(request);
+  if (is({"v1", "blobs"})) {
+    std::optional<Error> error;
+    Json blobs = parts_.loop.Ask([&] { return Blobs(request, error); });
+    return error ? ErrorReply(*error) : JsonReply(blobs);
+  }
+  if (path.size() == 3 && path[0] == "v1" && path[1] == "blobs") {
+    auto digest = ParseDigest(path[2]);
+    if (!digest) return ErrorReply(digest.error());
+    auto blob = parts_.loop.Ask([&]() -> Result<Json> {
+      std::optional<fetch::TransferView> active;
+      for (auto& view : parts_.fetcher.Active()) {
+        if (view.digest == *digest) active = view;
+      }
+      return Blob(*digest, active);
+    });
+    return blob ? JsonReply(*blob) : ErrorReply(blob.error());
+  }
+  if (path.size() >= 2 && path[0] == "v1" && path[1] == "pulls") return PullsRoute(request);
+  return ErrorReply({Code::kNotFound, "no such path; docs/OPERATING.md lists them"});
+}
+
+Json StatusApi::Overview() const {
+  Json status = Json::object();
+  const auto& self = parts_.discovery.self();
+  status["id"] = Text(self.id().Hex());
+  status["name"] = Text(self.record().name);
+  status["version"] = Text(SHOAL_VERSION);
+  status["uptime_s"] =
+      Count(std::chrono::duration_cast<std::chrono::seconds>(parts_.loop.Now() - started_).count());
+  status["room"] = TextArray(self.record().rooms);
+  Json indexes = Json::array();
+  for (const auto& index : parts_.discovery.IndexStatus()) {
+    Json entry = Json::object();
+    entry["kind"] = Text(index.kind);
+    entry["target"] = Text(index.target);
+    entry["ok"] = Json::boolean(index.ok);
+    entry["text"] = Text(index.text);
+    Push(indexes, std::move(entry));
+  }
+  status["index"] = indexes;
+  const auto& roster = parts_.discovery.roster();
+  status["peers"]["known"] = Count(static_cast<std::int64_t>(roster.Peers().size()));
+  status["peers"]["alive"] = Count(static_cast<std::int64_t>(roster.alive_count()));
+  // Ourselves and whom we know of: an estimate from overlaps comes with gossip.
+  status["peers"]["estimated_network_size"] =
+      Count(static_cast<std::int64_t>(roster.alive_count()) + 1);
+  const auto usage = parts_.store.usage();
+  status["store"]["blobs"] = Count(usage.blobs);
+  status["store"]["bytes"] = Count(usage.bytes.count());
+  status["store"]["max_bytes"] = Count(usage.max.count());
+  const auto& counters = parts_.counters;
+  status["bytes"]["from_peers"] = Count(counters.from_peers);
+  status["bytes"]["from_upstream"] = Count(counters.from_upstream);
+  status["bytes"]["to_peers"] = Count(counters.to_peers);
+  status["bytes"]["to_runtime"] = Count(counters.to_runtime);
+  status["pulls"]["active"] =
+      Count(parts_.pulls.active() + static_cast<std::int64_t>(parts_.fetcher.active_count()));
+  status["pulls"]["done"] = Count(counters.fetches_done);
+  status["pulls"]["failed"] = Count(counters.fetches_failed);
+  if (parts_.containerd == nullptr) {
+    status["containerd"] = Text("none configured");
+  } else {
+    const auto containerd = parts_.containerd->status();
+    status["containerd"] = Text(containerd.connected ? "connected, " + containerd.version
+                                                     : "away: " + containerd.text);
+  }
+  return status;
+}
+
+std::string StatusApi::NameOf(const PeerId& peer) const {
+  const auto* view = parts_.discovery.roster().Find(peer);
+  return view == nullptr ? "" : view->record.record().name;
+}
+
+Json StatusApi::Peers() const {
+  Json peers = Json::array();
+  const Time now = parts_.loop.Now();
+  const WallTime wall = parts_.loop.Wall();
+  for (const auto& view : parts_.discovery.roster().Peers()) {
+    const auto& record = view.record.record();
+    const PeerId id = view.record.id();
+    const auto bytes = parts_.counters.Of(id);
+    Json peer = Json::object();
+    peer["id"] = Text(id.Hex());
+    peer["name"] = Text(record.name);
+    std::vector<std::string> endpoints;
+    for (const auto& endpoint : record.endpoints) endpoints.push_back(ToString(endpoint));
+    peer["endpoints"] = TextArray(endpoints);
+    peer["rooms"] = TextArray(record.rooms);
+    peer["state"] = Text(std::string(ToString(view.state)));
+    peer["last_seen"] =
+        Count(view.last_heard == Time{} ? 0 : ToUnixMs(wall - (now - view.last_heard)));
+    peer["blobs"] = Count(static_cast<std::int64_t>(parts_.catalog.BlobCountOf(id)));
+    peer["bytes_in"] = Count(bytes.in);
+    peer["bytes_out"] = Count(bytes.out);
+    const auto banned = parts_.discovery.BannedUntil(id);
+    peer["banned_until"] = Count(banned ? ToUnixMs(*banned) : 0);
+    Push(peers, std::move(peer));
+  }
+  return peers;
+}
+
+Json StatusApi::Blobs(const AdminRequest& request, std::optional<Error>& error) const {
+  int limit = kPageMax;
+  if (const auto it = request.query.find("limit"); it != request.query.end()) {
+    const auto& text = it->second;
+    const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), limit);
+    if (wrong != std::errc() || end != text.data() + text.size() || limit < 1) {
+      error = Error{Code::kInvalid, "limit must be a number from 1 to 1000"};
+      return Json::array();
+    }
+    limit = std::min(limit, kPageMax);
+  }
+  std::optional<Digest> after;
+  if (const auto it = request.query.find("after"); it != request.query.end()) {
+    auto digest = ParseDigest(it->second);
+    if (!digest) {
+      error = digest.error();
+      return Json::array();
+    }
+    after = *digest;
+  }
+  Json blobs = Json::array();
+  for (const auto& blob : parts_.holdings.inventory().Blobs(after, limit)) {
+    Json entry = Json::object();
+    entry["digest"] = Text(ToString(blob.digest));
+    entry["size"] = Count(blob.size.count());
+    entry["state"] = Text(blob.complete ? "complete" : "partial");
+    entry["in_containerd"] = Json::boolean(parts_.holdings.InContainerd(blob.digest));
+    Push(blobs, std::move(entry));
+  }
+  return blobs;
+}
+
+Json StatusApi::Holder(const PeerId& peer, const std::string& what) const {
+  Json holder = Json::object();
+  holder["id"] = Text(peer.Hex());
+  holder["name"] = Text(NameOf(peer));
+  const auto endpoint = parts_.discovery.Dial(peer);
+  holder["endpoint"] = Text(endpoint ? ToString(*endpoint) : "");
+  holder["what"] = Text(what);
+  return holder;
+}
+
+Result<Json> StatusApi::Blob(const Digest& digest,
+                             std::optional<fetch::TransferView> active) const {
+  const auto held = parts_.holdings.inventory().FindBlob(digest);
+  const auto holders = parts_.catalog.HoldersOf(digest);
+  if (!held && holders.empty() && !active) {
+    return Error{Code::kNotFound, ToString(digest) + " is neither here nor at a known peer"};
+  }
+  Json blob = Json::object();
+  blob["digest"] = Text(ToString(digest));
+  const Bytes size = held               ? held->size
+                     : !holders.empty() ? holders.front().size
+                                        : active->size.value_or(Bytes(0));
+  blob["size"] = Count(size.count());
+  blob["state"] = Text(held && held->complete ? "complete"
+                       : active               ? "fetching"
+                       : held                 ? "partial"
+                                              : "absent");
+  const auto chain = parts_.store.FindChain(digest);
+  const std::int64_t pieces = active ? active->pieces : chain ? chain->geometry().count() : 0;
+  blob["pieces"] = Count(pieces);
+  blob["have"] = Count(active ? active->have : held && held->complete ? pieces : 0);
+  blob["in_containerd"] = Json::boolean(parts_.holdings.InContainerd(digest));
+  Json list = Json::array();
+  for (const auto& holder : holders) {
+    Push(list, Holder(holder.peer, holder.complete ? "complete" : "partial"));
+  }
+  blob["holders"] = list;
+  return blob;
+}
+
+Json StatusApi::Images() const {
+  struct Row {
+    bool here = false;
+    std::set<PeerId> holders;
+  };
+  std::map<std::pair<std::string, Digest>, Row> rows;
+  for (const auto& image : parts_.holdings.inventory().Images()) {
+    rows[{image.name, image.digest}].here = true;
+  }
+  for (const auto& image : parts_.catalog.Images("", kPageMax)) {
+    rows[{image.name, image.digest}].holders.insert(image.peer);
+  }
+  Json images = Json::array();
+  for (const auto& [key, row] : rows) {
+    Json image = Json::object();
+    image["name"] = Text(key.first);
+    image["digest"] = Text(ToString(key.second));
+    image["here"] = Json::boolean(row.here);
+    image["holders"] = Count(static_cast<std::int64_t>(row.holders.size()));
+    Push(images, std::move(image));
+  }
+  return images;
+}
+
+Json StatusApi::PullOf(const PullView& pull) const {
+  Json json = Json::object();
+  json["id"] = Text(std::to_string(pull.id));
+  json["image"] = Text(pull.image);
+  json["digest"] = pull.digest ? Text(ToString(*pull.digest)) : Json::null();
+  json["state"] = Text(std::string(StateName(pull.state)));
+  json["error"] = Text(pull.error);
+  json["in_containerd"] = Json::boolean(pull.in_containerd);
+  const Time end = pull.state == PullState::kRunning ? parts_.loop.Now() : pull.ended;
+  json["took_ms"] =
+      Count(std::chrono::duration_cast<std::chrono::milliseconds>(end - pull.started).count());
+  const auto transfers = parts_.fetcher.Active();
+  Json blobs = Json::array();
+  std::int64_t size = 0;
+  std::int64_t peers = 0;
+  std::int64_t upstream = 0;
+  std::set<PeerId> sources;
+  for (const auto& blob : pull.blobs) {
+    const auto active = std::find_if(transfers.begin(), transfers.end(),
+                                     [&](const auto& view) { return view.digest == blob.digest; });
+    const bool running = active != transfers.end() && !blob.done;
+    const auto& bytes = running ? active->sources : blob.sources;
+    Json entry = Json::object();
+    entry["digest"] = Text(ToString(blob.digest));
+    entry["size"] = Count(blob.size.count());
+    entry["state"] = Text(blob.done ? "done" : running ? "fetching" : "waiting");
+    std::int64_t have = blob.done ? blob.size.count() : 0;
+    if (running && active->pieces > 0) {
+      have = blob.size.count() * active->have / active->pieces;
+    }
+    entry["have_bytes"] = Count(have);
+    entry["local"] = Json::boolean(blob.local);
+    entry["from_peers"] = Count(FromPeers(bytes));
+    entry["from_upstream"] = Count(bytes.upstream.count());
+    Json by_peer = Json::object();
+    for (const auto& [peer, count] : bytes.peers) {
+      by_peer[peer.Hex()] = Count(count.count());
+      sources.insert(peer);
+    }
+    entry["sources"] = by_peer;
+    size += blob.size.count();
+    peers += FromPeers(bytes);
+    upstream += bytes.upstream.count();
+    Push(blobs, std::move(entry));
+  }
+  json["blobs"] = blobs;
+  json["size"] = Count(size);
+  json["from_peers"] = Count(peers);
+  json["from_upstream"] = Count(upstream);
+  std::vector<std::string> names;
+  for (const auto& peer : sources) {
+    const std::string name = NameOf(peer);
+    names.push_back(name.empty() ? peer.Short() : name);
+  }
+  if (upstream > 0) names.emplace_back("upstream");
+  json["sources"] = TextArray(names);
+  return json;
+}
+
+void StatusApi::OnTransferEnded(const fetch::TransferView& transfer, const Status& status) {
+  const auto took =
+      std::chrono::duration_cast<std::chrono::milliseconds>(parts_.loop.Now() - transfer.started);
+  ended_.push_front({transfer, status ? "" : status.error().text, took.count()});
+  if (ended_.size() > kEndedMax) ended_.pop_back();
+}
+
+Json StatusApi::PullList() const {
+  Json list = Json::array();
+  for (const auto& pull : parts_.pulls.List()) Push(list, PullOf(pull));
+  const auto add = [&](const fetch::TransferView& view, const std::string& state,
+                       const std::string& error, std::int64_t took_ms) {
+    Json json = Json::object();
+    json["id"] = Text("");
+    json["digest"] = Text(ToString(view.digest));
+    json["why"] = Text(view.why);
+    json["state"] = Text(state);
+    json["error"] = Text(error);
+    json["size"] = Count(view.size.value_or(Bytes(0)).count());
+    json["pieces"] = Count(view.pieces);
+    json["have"] = Count(view.have);
+    json["from_peers"] = Count(FromPeers(view.sources));
+    json["from_upstream"] = Count(view.sources.upstream.count());
+    json["resumed"] = Count(view.sources.resumed.count());
+    json["wasted"] = Count(view.sources.wasted.count());
+    json["took_ms"] = Count(took_ms);
+    Json bytes = Json::object();
+    std::vector<std::string> names;
+    for (const auto& [peer, count] : view.sources.peers) {
+      bytes[peer.Hex()] = Count(count.count());
+      const std::string name = NameOf(peer);
+      names.push_back(name.empty() ? peer.Short() : name);
+    }
+    if (view.sources.upstream > Bytes(0)) names.emplace_back("upstream");
+    json["bytes_by_peer"] = bytes;
+    json["sources"] = TextArray(names);
+    Push(list, std::move(json));
+  };
+  for (const auto& view : parts_.fetcher.Active()) {
+    const auto took =
+        std::chrono::duration_cast<std::chrono::milliseconds>(parts_.loop.Now() - view.started);
+    add(view, "running", "", took.count());
+  }
+  for (const auto& ended : ended_) {
+    add(ended.view, ended.error.empty() ? "done" : "failed", ended.error, ended.took_ms);
+  }
+  return list;
+}
+
+AdminReply StatusApi::PullsRoute(const AdminRequest& request) {
+  const auto& path = request.path;
+  if (path.size() == 2 && request.method == "GET") {
+    return JsonReply(parts_.loop.Ask([&] { return PullList(); }));
+  }
+  if (path.size() == 2 && request.method == "POST") {
+    auto image = GetString(request.body, "image");
+    if (!image) return ErrorReply(image.error());
+    auto id = parts_.loop.Ask([&] { return parts_.pulls.Start(*image); });
+    if (!id) return ErrorReply(id.error());
+    Json answer = Json::object();
+    answer["id"] = Text(std::to_string(*id));
+    return JsonReply(answer, 202);
+  }
+  std::uint64_t id = 0;
+  const std::string& text = path.size() == 3 ? path[2] : "";
+  const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), id);
+  if (wrong != std::errc() || end != text.data() + text.size()) {
+    return ErrorReply({Code::kNotFound, "a pull's id is a number"});
+  }
+  if (request.method == "DELETE") {
+    auto cancelled = parts_.loop.Ask([&] { return parts_.pulls.Cancel(id); });
+    return cancelled ? JsonReply(Json::object()) : ErrorReply(cancelled.error());
+  }
+  auto pull = parts_.loop.Ask([&]() -> Result<Json> {
+    const PullView* view = parts_.pulls.Find(id);
+    if (view == nullptr) return Error{Code::kNotFound, "there is no pull " + std::to_string(id)};
+    return PullOf(*view);
+  });
+  return pull ? JsonReply(*pull) : ErrorReply(pull.error());
+}
+
+AdminReply StatusApi::WhoHas(const AdminRequest& request) {
+  const auto it = request.query.find("what");
+  if (it == request.query.end()) {
+    return ErrorReply({Code::kInvalid, "ask with ?what=<image name or digest>"});
+  }
+  const std::string what = it->second;
+  Json answer = Json::object();
+  if (!what.starts_with("sha256:")) {
+    auto name = proxy::ParseImageName(what);
+    if (!name) return ErrorReply(name.error());
+    answer["what"] = Text(ToString(*name));
+    answer["holders"] = parts_.loop.Ask([&] {
+      Json holders = Json::array();
+      for (const auto& image : parts_.catalog.ImagesNamed(ToString(*name))) {
+        Push(holders, Holder(image.peer, ToString(image.digest)));
+      }
+      return holders;
+    });
+    return JsonReply(answer);
+  }
+  auto digest = ParseDigest(what);
+  if (!digest) return ErrorReply(digest.error());
+  std::set<PeerId> found;
+  if (request.query.contains("resolve")) {
+    struct Search {
+      std::mutex mutex;
+      std::set<PeerId> found;
+      std::promise<void> done;
+    };
+    auto search = std::make_shared<Search>();
+    parts_.loop.Post([this, search, digest = *digest] {
+      parts_.discovery.ResolveInIndexes(
+          digest,
+          [search](const std::vector<PeerId>& peers) {
+            const std::lock_guard lock(search->mutex);
+            search->found.insert(peers.begin(), peers.end());
+          },
+          [search] { search->done.set_value(); });
+    });
+    search->done.get_future().wait_for(kResolveWait);
+    const std::lock_guard lock(search->mutex);
+    found = search->found;
+  }
+  answer["what"] = Text(what);
+  answer["holders"] = parts_.loop.Ask([&] {
+    Json holders = Json::array();
+    for (const auto& holder : parts_.catalog.HoldersOf(*digest)) {
+      Push(holders, Holder(holder.peer, holder.complete ? "complete" : "partial"));
+      found.erase(holder.peer);
+    }
+    for (const auto& peer : found) Push(holders, Holder(peer, "by the peer index"));
+    return holders;
+  });
+  return JsonReply(answer);
+}
+
+std::vector<Metric> StatusApi::MakeMetrics() const {
+  using Kind = Metric::Kind;
+  const auto counter = [](const std::atomic<std::int64_t>& value) {
+    return [&value] { return static_cast<double>(value.load()); };
+  };
+  const auto& counters = parts_.counters;
+  const auto usage = parts_.store.usage();
+  return {
+      {"shoal_received_peer_bytes_total", "Bytes received from peers.", Kind::kCounter,
+       counter(counters.from_peers)},
+      {"shoal_received_upstream_bytes_total", "Bytes received from upstream registries.",
+       Kind::kCounter, counter(counters.from_upstream)},
+      {"shoal_sent_peer_bytes_total", "Bytes sent to peers.", Kind::kCounter,
+       counter(counters.to_peers)},
+      {"shoal_sent_runtime_bytes_total", "Bytes sent to container runtimes.", Kind::kCounter,
+       counter(counters.to_runtime)},
+      {"shoal_corrupt_pieces_total", "Pieces that failed verification.", Kind::kCounter,
+       counter(counters.corrupt_pieces)},
+      {"shoal_peer_bans_total", "Times a peer was banned.", Kind::kCounter, counter(counters.bans)},
+      {"shoal_fetches_done_total", "Blobs fetched.", Kind::kCounter,
+       counter(counters.fetches_done)},
+      {"shoal_fetches_failed_total", "Blobs that could not be fetched.", Kind::kCounter,
+       counter(counters.fetches_failed)},
+      {"shoal_fetches_active", "Blobs being fetched.", Kind::kGauge,
+       [this] { return static_cast<double>(parts_.fetcher.active_count()); }},
+      {"shoal_peers_alive", "Peers that answer.", Kind::kGauge,
+       [this] { return static_cast<double>(parts_.discovery.roster().alive_count()); }},
+      {"shoal_inventory_blobs", "Blobs that this host holds.", Kind::kGauge,
+       [this] { return static_cast<double>(parts_.holdings.inventory().blob_count()); }},
+      {"shoal_store_bytes", "Bytes in the store.", Kind::kGauge,
+       [usage] { return static_cast<double>(usage.bytes.count()); }},
+      {"shoal_store_max_bytes", "Bound on the bytes in the store.", Kind::kGauge,
+       [usage] { return static_cast<double>(usage.max.count()); }},
+      {"shoal_store_blobs", "Blobs in the store.", Kind::kGauge,
+       [usage] { return static_cast<double>(usage.blobs); }},
+  };
+}
+
+}  // namespace shoal::agent

@@ -1,0 +1,74 @@
+// StatusApi: what GET /v1/... answers (docs/OPERATING.md, "Status API").
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "agent/admin_server.h"
+#include "agent/asio_loop.h"
+#include "agent/discovery.h"
+#include "agent/holdings.h"
+#include "agent/metrics.h"
+#include "agent/pulls.h"
+#include "fetch/store/blob_store.h"
+#include "fetch/transport/fetcher.h"
+
+namespace shoal::agent {
+
+class StatusApi {
+ public:
+  struct Parts {
+    AsioLoop& loop;
+    Discovery& discovery;
+    Holdings& holdings;
+    fetch::Fetcher& fetcher;
+    fetch::LocalBlobs& locals;
+    fetch::BlobStore& store;
+    Pulls& pulls;
+    index::Catalog& catalog;
+    fetch::Counters& counters;
+    fetch::Containerd* containerd;
+  };
+
+  explicit StatusApi(Parts parts);
+
+  // On the status API's threads.
+  AdminReply Answer(const AdminRequest& request);
+  // On the loop: remembers it for /v1/pulls.
+  void OnTransferEnded(const fetch::TransferView& transfer, const Status& status);
+  // The mirror serves now, or no longer.
+  void SetReady(bool ready) { ready_ = ready; }
+
+ private:
+  struct Ended {
+    fetch::TransferView view;
+    std::string error;
+    std::int64_t took_ms = 0;
+  };
+  static constexpr std::size_t kEndedMax = 200;
+
+  AdminReply Route(const AdminRequest& request);
+  Json Overview() const;
+  Json Peers() const;
+  Json Blobs(const AdminRequest& request, std::optional<Error>& error) const;
+  Result<Json> Blob(const Digest& digest, std::optional<fetch::TransferView> active) const;
+  Json Images() const;
+  Json PullList() const;
+  Json PullOf(const PullView& pull) const;
+  AdminReply PullsRoute(const AdminRequest& request);
+  AdminReply WhoHas(const AdminRequest& request);
+  Json Holder(const PeerId& peer, const std::string& what) const;
+  std::string NameOf(const PeerId& peer) const;
+  std::vector<Metric> MakeMetrics() const;
+
+  Parts parts_;
+  Time started_;
+  std::atomic<bool> ready_{false};
+  std::deque<Ended> ended_;
+};
+
+}  // namespace shoal::agent

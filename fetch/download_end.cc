@@ -1,0 +1,115 @@
+// Ends and deadlines: rules 4 and 8.
+#include <algorithm>
+
+#include "fetch/download_impl.h"
+
+namespace shoal::fetch {
+
+Time Download::Impl::StallAt(const Request& request) const {
+  const bool all_here =
+      request.expected > Bytes(0) && std::max(request.received, request.judged) >= request.expected;
+  return request.last_byte + (all_here ? kHashWait : request.stall);
+}
+
+void Download::Impl::CancelStalled() {
+  std::vector<RequestId> stalled;
+  for (const auto& [id, request] : requests_) {
+    if (now_ >= StallAt(request)) stalled.push_back(id);
+  }
+  for (const RequestId id : stalled) {
+    if (!Live(id)) continue;  // gone with the peer of one before it
+    const Error error{Code::kRetryLater, "sent nothing for too long"};
+    const Request request = requests_.at(id);
+    Cancel(id);
+    switch (request.kind) {
+      case Request::Kind::kMap:
+        OnMapFailed(request, error);
+        break;
+      case Request::Kind::kPieces:
+        Penalize(request.holder, error);
+        break;
+      case Request::Kind::kUpstream:
+        OnUpstreamFailed(error.In("the upstream"));
+        break;
+    }
+  }
+}
+
+Time Download::Impl::NextDeadline() const {
+  if (!started_ || finished_) return kNever;
+  Time next = kNever;
+  // Only what lies ahead: what is due was dealt with when it became so, or waits for an event.
+  const auto at = [&](Time time) {
+    if (time > now_) next = std::min(next, time);
+  };
+  at(progress_at_ + limits_.give_up);
+  if (!resolved_) at(resolve_by_);
+  if (resolved_ && !resolving_) at(resolve_again_);
+  at(double_at_);
+  for (const auto& [id, request] : requests_) at(StallAt(request));
+  for (const Holder& holder : holders_) {
+    if (holder.state != Holder::State::kHolding) continue;
+    at(holder.score.usable_at());
+    if (holder.map_request == 0) at(holder.map_at);
+  }
+  const bool upstream_waits = UpstreamUsable() && upstream_request_ == 0;
+  if (upstream_waits) at(upstream_at_);
+  // When peers count as stuck: for the upstream, another candidate, or the end.
+  at(peer_progress_at_ + limits_.peer_budget);
+  at(progress_at_ + limits_.peer_budget);
+  at(progress_at_ + limits_.peer_budget * 3);
+  return next;
+}
+
+bool Download::Impl::AnyHope() const {
+  for (const auto& [id, request] : requests_) {
+    if (request.kind != Request::Kind::kMap) return true;
+  }
+  if (UpstreamUsable() || !Settled() || AnyFirstMapPending()) return true;
+  // An upstream that denies or does not know the blob will give the growing holders nothing more.
+  const bool refused = upstream_error_ && (upstream_error_->code == Code::kNotFound ||
+                                           upstream_error_->code == Code::kDenied);
+  return std::ranges::any_of(holders_, [&](const Holder& holder) {
+    if (holder.state != Holder::State::kHolding) return false;
+    if (CanHelp(holder)) return true;
+    if (!Supports(holder)) return holder.known > 0 && switches_ < kSwitchesMax;
+    if (holder.known == have().size() && holder.vouched == have().size()) return false;
+    return !refused || (holder.known > 0 && now_ < progress_at_ + limits_.peer_budget);
+  });
+}
+
+void Download::Impl::GiveUpIfHopeless() {
+  if (!AnyHope() || now_ >= progress_at_ + limits_.give_up) GiveUp();
+}
+
+void Download::Impl::GiveUp() {
+  CancelAll();
+  Error error{Code::kNotFound, has_upstream_ ? "nobody holds it"
+                                             : "no peer holds it, and there is no upstream to ask"};
+  if (upstream_error_) {
+    error = *upstream_error_;
+  } else if (peer_error_) {
+    // What a peer refused is not what the blob is: asking again may find other peers.
+    error = {peer_error_->code == Code::kCorrupt ? Code::kCorrupt : Code::kRetryLater,
+             peer_error_->text};
+  } else if (any_map_ || UpstreamUsable()) {
+    error = {Code::kRetryLater, "no piece came for " +
+                                    std::to_string(limits_.give_up / std::chrono::seconds(1)) +
+                                    " s; ask again"};
+  }
+  finished_ = true;
+  Emit(GaveUp{error.In(ToString(digest_))});
+}
+
+void Download::Impl::Prove() {
+  if (chain_ && !choice_.chains().empty()) RefuteOthers();
+  CancelAll();
+  finished_ = true;
+  Emit(Proved{});
+}
+
+void Download::Impl::CancelAll() {
+  while (!requests_.empty()) Cancel(requests_.begin()->first);
+}
+
+}  // namespace shoal::fetch

@@ -1,0 +1,295 @@
+// The inside of Download. Its functions lie in download*.cc by matter: events (download.cc),
+// holders and their maps (download_holders.cc), chains that contradict each other
+// (download_chain.cc), pieces (download_pieces.cc), the upstream (download_upstream.cc), ends and
+// deadlines (download_end.cc).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "fetch/chain_choice.h"
+#include "fetch/download.h"
+#include "fetch/peer_score.h"
+#include "fetch/piece_picker.h"
+
+namespace shoal::fetch {
+
+// A long poll at a peer waits this long (docs/PROTOCOL.md, "Maps").
+inline constexpr Duration kMapWait = std::chrono::seconds(10);
+// Maps of one holder are not asked more often than this, or kMapPauseIdle when the last brought
+// nothing new: a map of a big blob is tens of kilobytes.
+inline constexpr Duration kMapPause = std::chrono::milliseconds(20);
+inline constexpr Duration kMapPauseIdle = std::chrono::seconds(1);
+// A holder that has nothing yet may have its first piece soon.
+inline constexpr Duration kMapPauseEmpty = std::chrono::milliseconds(100);
+// How long a request may take from its last byte to its last hash: the disk may be slow.
+inline constexpr Duration kHashWait = std::chrono::seconds(10);
+// Holders are looked for again, at most this often, until the blob is here.
+inline constexpr Duration kResolveAgain = std::chrono::seconds(1);
+inline constexpr Duration kUpstreamBackoff = std::chrono::milliseconds(100);
+// Pieces in front of the upstream's position that peers leave to it.
+inline constexpr std::int32_t kUpstreamAhead = 8;
+// Peers that a download remembers, as a multiple of limits.holders_max.
+inline constexpr std::size_t kHoldersKept = 4;
+// Failures in a row after which a peer that never delivered is not asked again.
+inline constexpr int kFailuresMax = 5;
+// What contradictions may cost: switches of the chain, and runs of the upstream that replace
+// what contradicts them.
+inline constexpr int kSwitchesMax = 16;
+inline constexpr int kContradictionsMax = 4;
+// A chain without a claimed end is left for one with, if at most so many pieces are lost by it.
+inline constexpr std::size_t kCheapLoss = 8;
+// The upstream's own bytes may miss the digest once.
+inline constexpr int kMissesMax = 2;
+inline constexpr std::size_t kReadersMax = 1024;
+
+// A peer that may hold pieces of the blob.
+struct Holder {
+  enum class State {
+    kQueued,   // not asked for its map yet
+    kAsking,   // its first map is asked
+    kHolding,  // it has answered
+    kNot,      // it has nothing, or does not answer; may be asked again at map_at
+    kGone,     // vanished
+    kOut,      // banned, or failed too often
+  };
+
+  Holder(PeerId peer, PeerScore s) : id(peer), score(s) {}
+
+  PeerId id;
+  PeerScore score;
+  State state = State::kQueued;
+  RequestId map_request = 0;
+  Time map_sent{};
+  Time map_at{};  // when the map may be asked again
+  CandidateId candidate = 0;
+  std::int32_t vouched = 0;  // it vouches for the first so many states of its candidate
+  std::int32_t known = 0;    // pieces its last map listed
+  PieceMap can;              // of them those whose states it vouches for
+  bool claims_last = false;
+  bool counted = false;  // in the picker's availability
+  int asked_pieces = 0;
+};
+
+inline constexpr int kNoHolder = -1;  // the upstream, as a request's holder
+
+struct Request {
+  enum class Kind { kMap, kPieces, kUpstream };
+  RequestId id = 0;
+  Kind kind = Kind::kMap;
+  int holder = kNoHolder;
+  // Pieces of it that are marked asked: of a run those not hashed yet; of the upstream those it
+  // comes to next. Ascending.
+  std::vector<PieceIndex> marked;
+  PieceIndex next;     // upstream: the piece it is at; of a run the first one
+  PieceIndex end;      // where its run ends
+  bool sized = false;  // upstream: OnUpstreamSize came
+  Time asked_at{};
+  Time last_byte{};
+  Duration stall{};
+  Bytes expected;  // 0: unknown
+  Bytes received;
+  Bytes judged;  // lengths of its pieces that were hashed
+};
+
+class Download::Impl {
+ public:
+  Impl(Digest digest, DownloadLimits limits, bool has_upstream, Rng rng);
+
+  void Resume(const Chain& chain, const PieceMap& have);
+  void Start(const std::vector<PeerId>& known);
+  void OnHolders(const std::vector<PeerId>& peers);
+  void OnResolved();
+  void OnPeerGone(const PeerId& peer);
+  void OnMap(RequestId id, const HolderMap& map);
+  void OnUpstreamSize(RequestId id, Bytes size);
+  void OnBytes(RequestId id, Bytes count);
+  void OnPieceHashed(RequestId id, PieceIndex piece, const ChainState& after, bool digest_ok);
+  void OnRequestDone(RequestId id);
+  void OnRequestFailed(RequestId id, const Error& error);
+  void OnReader(int reader, PieceIndex piece);
+  void OnDeadline();
+  [[nodiscard]] Time NextDeadline() const;
+  void CheckInvariants() const;
+
+  // Every event runs inside this: it sets the clock and where actions go, and in the end decides
+  // what to do next.
+  template <class Event>
+  void Run(Time now, DownloadActions& out, Event&& event) {
+    if (finished_) return;
+    now_ = now;
+    out_ = &out;
+    std::forward<Event>(event)();
+    if (!finished_ && started_) Decide();
+    out_ = nullptr;
+  }
+
+  [[nodiscard]] const Chain* chain() const { return chain_ ? &*chain_ : nullptr; }
+  [[nodiscard]] const PieceMap& have() const { return picker_.here(); }
+  [[nodiscard]] bool finished() const { return finished_; }
+  [[nodiscard]] const SourceBytes& sources() const { return sources_; }
+  [[nodiscard]] const Digest& digest() const { return digest_; }
+
+ private:
+  void Emit(DownloadAction action) { out_->push_back(std::move(action)); }
+  // After every event: maps, chains, pieces, upstream, end.
+  void Decide();
+
+  // Holders.
+  void AddHolders(const std::vector<PeerId>& peers);
+  int FindHolder(const PeerId& peer) const;
+  void AskMaps();
+  void AskMap(int holder, std::int32_t known);
+  void TakeMap(int holder, const HolderMap& map);
+  void OnMapFailed(const Request& request, const Error& error);
+  void Penalize(int holder, const Error& error);
+  void Ban(int holder, const std::string& reason);
+  // Takes a holder out of everything: requests, availability, candidate.
+  void Withdraw(int holder, Holder::State state);
+  void Count(Holder& holder);
+  void Uncount(Holder& holder);
+  // Stands behind the present chain and may be asked, now or after its penalty.
+  [[nodiscard]] bool Supports(const Holder& holder) const;
+  [[nodiscard]] bool CanHelp(const Holder& holder) const;
+  [[nodiscard]] bool AnyFirstMapPending() const;
+  // A peer from which something may still come without the upstream; rule 3.
+  [[nodiscard]] bool WorthWaiting() const;
+  [[nodiscard]] bool PeersStuck() const { return now_ >= peer_progress_at_ + limits_.peer_budget; }
+  // Neither brings anything: then another candidate is worth what it costs.
+  [[nodiscard]] bool UpstreamStuck() const {
+    return now_ >= progress_at_ + limits_.peer_budget * 3;
+  }
+
+  // Chains.
+  void Adopt(Chain chain);
+  void Learn(const std::vector<PieceIndex>& states);
+  bool Place(Holder& holder, const Chain& vouched);
+  [[nodiscard]] std::optional<CandidateId> FindPlace(CandidateId own, const Chain& vouched) const;
+  void DropUnsupported();
+  [[nodiscard]] bool ClaimsLast(CandidateId id) const;
+  [[nodiscard]] int Supporters(CandidateId id) const;
+  // Pieces here that would not stay verified under `chain`.
+  [[nodiscard]] std::vector<PieceIndex> Losses(const Chain& chain) const;
+  [[nodiscard]] bool AnyFromUpstream(const std::vector<PieceIndex>& pieces) const;
+  void ReconsiderChain();
+  [[nodiscard]] bool ShouldSwitch(CandidateId id, const Chain& chain) const;
+  [[nodiscard]] std::optional<CandidateId> BestCandidate() const;
+  void SwitchTo(CandidateId id);
+  // Goes by `chain` from now on; the present one goes back to the candidates.
+  void GoBy(CandidateId id, Chain chain);
+  void Forget(const std::vector<PieceIndex>& pieces, const std::vector<PieceIndex>& states);
+  // The last piece has passed: whoever claims another end is refuted.
+  void RefuteOthers();
+  [[nodiscard]] bool ContradictionKnown() const;
+
+  // Pieces.
+  void AskPieces();
+  bool AskHolder(int holder);
+  [[nodiscard]] std::optional<PieceRun> Choose(int holder, std::int32_t budget);
+  [[nodiscard]] std::optional<PieceIndex> ChooseDouble(const Holder& holder, int self);
+  [[nodiscard]] bool WantsLastEarly() const;
+  void Unmark(Request& request, PieceIndex piece);
+  void OnPeerPiece(Request& request, PieceIndex piece, const ChainState& after, bool digest_ok);
+  void PieceHere(PieceIndex piece, RequestId by);
+  void CutLosers(PieceIndex piece, RequestId by);
+  void Waste(Bytes count) { sources_.wasted += count; }
+  [[nodiscard]] Bytes LengthOf(PieceIndex piece) const {
+    return chain_->geometry().LengthOf(piece);
+  }
+
+  // Requests.
+  Request& NewRequest(Request::Kind kind, int holder, Duration stall);
+  // Takes a request out of the books: marks, slots, wasted bytes.
+  Request Close(RequestId id);
+  void Cancel(RequestId id);
+  void CancelPieceRequests();
+  [[nodiscard]] bool Live(RequestId id) const { return requests_.contains(id); }
+  [[nodiscard]] Time AskedSince(PieceIndex piece) const;
+  [[nodiscard]] Time StallAt(const Request& request) const;
+  void CancelStalled();
+
+  // The upstream.
+  [[nodiscard]] bool UpstreamUsable() const { return has_upstream_ && !upstream_error_; }
+  void AskUpstream();
+  [[nodiscard]] bool UpstreamDue() const;
+  [[nodiscard]] bool UpstreamMayTake(PieceIndex piece) const;
+  [[nodiscard]] std::optional<PieceIndex> UpstreamStart() const;
+  void MarkAhead(Request& request);
+  void OnUpstreamPiece(Request& request, PieceIndex piece, const ChainState& after, bool digest_ok);
+  void OnUpstreamFailed(const Error& error);
+  // Bytes of the upstream that lead to `found` before piece `at` contradict the chain; {count()}
+  // for the digest itself, {0} for the size.
+  void OnContradiction(RequestId id, PieceIndex at, const ChainState& found);
+  void OnDigestMissed();
+  void SetAlone(bool alone);
+  // Whether a holder that may be asked vouches for states up to before `at`, and claims the end.
+  [[nodiscard]] bool Backed(PieceIndex at) const;
+  Result<Geometry> CutBlob(Bytes size) const;
+  void TrustUpstreamFrom(PieceIndex piece, const ChainState& after);
+  void ReadUpstreamAlone();
+  [[nodiscard]] bool AllButLastFromUpstream() const;
+
+  // Ends.
+  void GiveUpIfHopeless();
+  [[nodiscard]] bool AnyHope() const;
+  void GiveUp();
+  void Prove();
+  void CancelAll();
+  [[nodiscard]] bool Settled() const { return resolved_ || now_ >= resolve_by_; }
+  void NoteProgress(bool from_peer);
+
+  const Digest digest_;
+  const DownloadLimits limits_;
+  const bool has_upstream_;
+  Rng rng_;
+  Time now_{};
+  DownloadActions* out_ = nullptr;
+  bool started_ = false;
+  bool finished_ = false;
+  SourceBytes sources_;
+
+  // What we go by.
+  std::optional<Chain> chain_;
+  CandidateId chain_id_ = 0;
+  PiecePicker picker_;
+  PieceMap from_upstream_;
+  std::vector<PieceIndex> unusable_;  // resumed without the states that prove them
+  ChainChoice choice_;
+  std::set<CandidateId> doubted_;  // the upstream contradicts them; never more than contradictions
+  bool end_failed_ = false;        // the last piece failed under it
+  int switches_ = 0;
+
+  std::vector<Holder> holders_;
+  std::map<RequestId, Request> requests_;
+  RequestId next_request_ = 1;
+  int asked_pieces_ = 0;  // at peers
+  std::map<int, PieceIndex> readers_;
+
+  bool resolving_ = false;
+  bool resolved_ = false;
+  Time resolve_by_{};
+  Time resolve_again_{};
+  Time progress_at_{};
+  Time peer_progress_at_{};
+  Bytes unproven_;           // bytes of peers since a piece last passed
+  Bytes unproven_seen_;      // of them those that counted as progress
+  Time double_at_ = kNever;  // when the end game wants another look
+  bool any_map_ = false;     // a holder has ever answered
+  std::optional<Error> peer_error_;
+
+  RequestId upstream_request_ = 0;
+  Time upstream_at_{};  // not before
+  int upstream_failures_ = 0;
+  int misses_ = 0;
+  int contradictions_ = 0;
+  bool alone_ = false;  // only the upstream is read; rule 7
+  bool held_ = false;   // holders had their chance to prove the present chain
+  std::optional<Bytes> upstream_size_;
+  std::optional<Error> upstream_error_;
+};
+
+}  // namespace shoal::fetch

@@ -1,0 +1,235 @@
+// Pieces: whom to ask for which, and what becomes of those that came.
+#include <algorithm>
+#include <limits>
+#include <tuple>
+
+#include "fetch/download_impl.h"
+
+namespace shoal::fetch {
+
+Request& Download::Impl::NewRequest(Request::Kind kind, int holder, Duration stall) {
+  Request request;
+  request.id = next_request_++;
+  request.kind = kind;
+  request.holder = holder;
+  request.asked_at = request.last_byte = now_;
+  request.stall = stall;
+  return requests_[request.id] = std::move(request);
+}
+
+void Download::Impl::Unmark(Request& request, PieceIndex piece) {
+  const auto found = std::ranges::find(request.marked, piece);
+  SHOAL_CHECK(found != request.marked.end());
+  request.marked.erase(found);
+  picker_.Release(piece);
+  if (request.kind != Request::Kind::kPieces) return;
+  --holders_[request.holder].asked_pieces;
+  --asked_pieces_;
+}
+
+Request Download::Impl::Close(RequestId id) {
+  const auto found = requests_.find(id);
+  SHOAL_CHECK(found != requests_.end());
+  Request request = found->second;
+  while (!found->second.marked.empty()) Unmark(found->second, found->second.marked.back());
+  requests_.erase(found);
+  if (request.received > request.judged) Waste(request.received - request.judged);
+  if (request.kind == Request::Kind::kMap) holders_[request.holder].map_request = 0;
+  if (request.kind == Request::Kind::kUpstream) upstream_request_ = 0;
+  return request;
+}
+
+void Download::Impl::Cancel(RequestId id) {
+  Close(id);
+  Emit(CancelRequest{id});
+}
+
+void Download::Impl::CancelPieceRequests() {
+  std::vector<RequestId> ids;
+  for (const auto& [id, request] : requests_) {
+    if (request.kind != Request::Kind::kMap) ids.push_back(id);
+  }
+  for (const RequestId id : ids) Cancel(id);
+}
+
+void Download::Impl::AskPieces() {
+  double_at_ = kNever;
+  if (!chain_ || alone_ || asked_pieces_ >= limits_.parallel_pieces) return;
+  struct Turn {
+    int asked;
+    double rate;
+    std::uint64_t lot;
+    int holder;
+  };
+  for (bool asked = true; asked;) {
+    asked = false;
+    std::vector<Turn> turns;
+    for (int at = 0; at < static_cast<int>(holders_.size()); ++at) {
+      const Holder& holder = holders_[at];
+      if (!holder.score.MayAsk(now_) || !CanHelp(holder)) continue;
+      // A peer whose rate is not known yet is worth finding out.
+      const double rate = holder.score.rate().value_or(std::numeric_limits<double>::max());
+      turns.push_back({holder.asked_pieces, rate, rng_.Next(), at});
+    }
+    // Peers with nothing to do first, then the faster ones.
+    std::ranges::sort(turns, [](const Turn& a, const Turn& b) {
+      return std::tuple(a.asked, -a.rate, a.lot) < std::tuple(b.asked, -b.rate, b.lot);
+    });
+    for (const Turn& turn : turns) {
+      if (asked_pieces_ >= limits_.parallel_pieces) return;
+      asked |= AskHolder(turn.holder);
+    }
+  }
+}
+
+bool Download::Impl::AskHolder(int at) {
+  Holder& holder = holders_[at];
+  // Two requests share a peer's slots, so that one is under way while the other is asked anew.
+  const int half = std::max(1, limits_.parallel_per_peer / 2);
+  const int slots = holder.score.proven() ? limits_.parallel_per_peer : 1;
+  if (holder.asked_pieces > slots - std::min(half, slots)) return false;
+  const int budget = std::min({half, limits_.run_pieces_max, slots - holder.asked_pieces,
+                               limits_.parallel_pieces - asked_pieces_});
+  const auto run = Choose(at, budget);
+  if (!run) return false;
+  holder.score.OnAsked(now_, holder.asked_pieces == 0);
+  Request& request = NewRequest(Request::Kind::kPieces, at, limits_.stall);
+  request.next = run->first;
+  request.end = run->first + run->count;
+  for (PieceIndex i = run->first; i < request.end; ++i) {
+    picker_.MarkAsked(i);
+    request.marked.push_back(i);
+    request.expected += LengthOf(i);
+  }
+  holder.asked_pieces += run->count;
+  asked_pieces_ += run->count;
+  Emit(FetchPieces{request.id, holder.id, run->first, run->count});
+  return true;
+}
+
+std::optional<PieceRun> Download::Impl::Choose(int at, std::int32_t budget) {
+  const Holder& holder = holders_[at];
+  const bool first = have().count() == 0 && asked_pieces_ == 0 && upstream_request_ == 0;
+  const PieceIndex head = picker_.Window().first;
+  if (first && holder.can.Has(head)) return PieceRun{head, 1};
+  const PieceIndex last = chain_->geometry().last();
+  if (!first && holder.can.Has(last) && picker_.Free(last) && WantsLastEarly()) {
+    return PieceRun{last, 1};
+  }
+  if (auto run = picker_.Pick(holder.can, budget, PiecePicker::Where::kWindow)) return run;
+  if (const auto piece = ChooseDouble(holder, at)) return PieceRun{*piece, 1};
+  return picker_.Pick(holder.can, budget, PiecePicker::Where::kAnywhere);
+}
+
+// The last piece early refutes a false chain before much was fetched under it. But where few have
+// it and many fetch, each asking for it at once costs its holder a piece's upload for each of them:
+// so without a contradiction only where at least half of the holders have it.
+bool Download::Impl::WantsLastEarly() const {
+  if (ContradictionKnown()) return true;
+  if (have().count() < std::min(limits_.window_pieces, have().size() / 4)) return false;
+  int holders = 0;
+  int with_last = 0;
+  for (const Holder& holder : holders_) {
+    if (!holder.counted) continue;
+    ++holders;
+    with_last += holder.claims_last ? 1 : 0;
+  }
+  return with_last * 2 >= holders;
+}
+
+std::optional<PieceIndex> Download::Impl::ChooseDouble(const Holder& holder, int self) {
+  const PieceRun window = picker_.Window();
+  // Twice the time a piece takes, or half a stall while that is not known: what is about to come
+  // anyway is not asked twice.
+  Duration patience = limits_.stall / 2;
+  if (holder.score.rate() && *holder.score.rate() > 0) {
+    const double length = static_cast<double>(chain_->geometry().piece().count());
+    const double wait = std::min(2e6 * length / *holder.score.rate(), 60e6);
+    patience = std::max<Duration>(std::chrono::milliseconds(50),
+                                  Duration(static_cast<std::int64_t>(wait)));
+  }
+  std::optional<PieceIndex> best;
+  Time best_since = kNever;
+  for (const auto& [id, request] : requests_) {
+    if (request.holder == self || request.asked_at >= best_since) continue;
+    if (request.holder != kNoHolder) {
+      const auto rate = holders_[request.holder].score.rate();
+      if (rate && holder.score.rate() && *rate > *holder.score.rate()) continue;
+    }
+    for (const PieceIndex i : request.marked) {
+      const bool in_window = i >= window.first && i < window.first + window.count;
+      if (!in_window || picker_.asked(i) >= kAskedMax || !holder.can.Has(i)) continue;
+      if (now_ < request.asked_at + patience) {
+        double_at_ = std::min(double_at_, request.asked_at + patience);
+      } else {
+        best = i;
+        best_since = request.asked_at;
+      }
+      break;
+    }
+  }
+  return best;
+}
+
+void Download::Impl::OnPeerPiece(Request& request, PieceIndex piece, const ChainState& after,
+                                 bool digest_ok) {
+  if (piece < request.next || piece >= request.end) return;
+  const RequestId id = request.id;
+  const int at = request.holder;
+  Holder& holder = holders_[at];
+  const Bytes length = LengthOf(piece);
+  request.judged += length;
+  if (std::ranges::find(request.marked, piece) == request.marked.end()) return Waste(length);
+  Unmark(request, piece);
+  const bool is_last = piece == chain_->geometry().last();
+  const bool right = is_last ? digest_ok : after == *chain_->Before(piece + 1);
+  if (!right) {
+    Waste(length);
+    if (is_last) end_failed_ = true;
+    return Ban(at,
+               "piece " + std::to_string(piece.value) + " does not match the chain it vouches for");
+  }
+  holder.score.OnVerified();
+  sources_.peers[holder.id] += length;
+  NoteProgress(true);
+  PieceHere(piece, id);
+  // It comes to a piece now that another was faster with.
+  const PieceIndex next = piece + 1;
+  if (Live(id) && next < requests_.at(id).end && have().Has(next)) Cancel(id);
+}
+
+void Download::Impl::PieceHere(PieceIndex piece, RequestId by) {
+  CutLosers(piece, by);
+  picker_.SetHere(piece);
+  if (have().all()) Prove();
+}
+
+void Download::Impl::CutLosers(PieceIndex piece, RequestId by) {
+  std::vector<RequestId> lost;
+  for (auto& [id, request] : requests_) {
+    if (id == by) continue;
+    const auto found = std::ranges::find(request.marked, piece);
+    if (found == request.marked.end()) continue;
+    if (found == request.marked.begin()) lost.push_back(id);
+    Unmark(request, piece);
+  }
+  for (const RequestId id : lost) Cancel(id);
+}
+
+Time Download::Impl::AskedSince(PieceIndex piece) const {
+  Time since = kNever;
+  for (const auto& [id, request] : requests_) {
+    if (std::ranges::find(request.marked, piece) == request.marked.end()) continue;
+    since = std::min(since, request.asked_at);
+  }
+  return since;
+}
+
+void Download::Impl::NoteProgress(bool from_peer) {
+  progress_at_ = now_;
+  if (!from_peer) return;
+  peer_progress_at_ = now_;
+  unproven_ = unproven_seen_ = Bytes(0);
+}
+
+}  // namespace shoal::fetch

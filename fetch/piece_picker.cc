@@ -1,0 +1,96 @@
+#include "fetch/piece_picker.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace shoal::fetch {
+
+PiecePicker::PiecePicker(std::int32_t window_pieces, Rng rng)
+    : window_pieces_(window_pieces), rng_(rng) {
+  SHOAL_CHECK(window_pieces >= 1);
+}
+
+void PiecePicker::Reset(std::int32_t count) {
+  here_ = PieceMap(count);
+  holders_.assign(static_cast<std::size_t>(count), 0);
+  asked_.assign(static_cast<std::size_t>(count), 0);
+}
+
+void PiecePicker::AddHolder(const PieceMap& can) {
+  SHOAL_CHECK(can.size() == here_.size());
+  for (PieceIndex i{0}; i.value < can.size(); ++i) {
+    if (!can.Has(i)) continue;
+    SHOAL_CHECK(holders_[At(i)] < std::numeric_limits<std::uint16_t>::max());
+    ++holders_[At(i)];
+  }
+}
+
+void PiecePicker::RemoveHolder(const PieceMap& can) {
+  SHOAL_CHECK(can.size() == here_.size());
+  for (PieceIndex i{0}; i.value < can.size(); ++i) {
+    if (!can.Has(i)) continue;
+    SHOAL_CHECK(holders_[At(i)] > 0);
+    --holders_[At(i)];
+  }
+}
+
+void PiecePicker::MarkAsked(PieceIndex i) {
+  SHOAL_CHECK(!here_.Has(i) && asked_[At(i)] < kAskedMax);
+  ++asked_[At(i)];
+}
+
+void PiecePicker::Release(PieceIndex i) {
+  SHOAL_CHECK(asked_[At(i)] > 0);
+  --asked_[At(i)];
+}
+
+PieceRun PiecePicker::Window() const {
+  PieceIndex start = here_.FirstAbsent(position_);
+  // Everything from the readers on is here: what is left lies before them.
+  if (start.value >= here_.size()) start = here_.FirstAbsent();
+  return {start, std::min(window_pieces_, here_.size() - start.value)};
+}
+
+std::optional<PieceRun> PiecePicker::Pick(const PieceMap& can, std::int32_t budget, Where where) {
+  SHOAL_CHECK(budget >= 1 && can.size() == here_.size());
+  const PieceRun window = Window();
+  const std::int32_t start = window.first.value;
+  const std::int32_t end = start + window.count;
+  if (auto run = PickIn(can, start, end, budget)) return run;
+  if (where == Where::kWindow) return std::nullopt;
+  for (std::int32_t from = end; from < here_.size(); from += window_pieces_) {
+    const std::int32_t to = std::min(here_.size(), from + window_pieces_);
+    if (auto run = PickIn(can, from, to, budget)) return run;
+  }
+  for (std::int32_t from = 0; from < start; from += window_pieces_) {
+    const std::int32_t to = std::min(start, from + window_pieces_);
+    if (auto run = PickIn(can, from, to, budget)) return run;
+  }
+  return std::nullopt;
+}
+
+std::optional<PieceRun> PiecePicker::PickIn(const PieceMap& can, std::int32_t from, std::int32_t to,
+                                            std::int32_t budget) {
+  std::optional<PieceIndex> best;
+  std::uint64_t equals = 0;
+  for (PieceIndex i{from}; i.value < to; ++i) {
+    if (!can.Has(i) || !Free(i)) continue;
+    if (!best || holders(i) < holders(*best)) {
+      best = i;
+      equals = 1;
+    } else if (holders(i) == holders(*best) && rng_.Below(++equals) == 0) {
+      best = i;  // each of n equals stays with probability 1/n
+    }
+  }
+  if (!best) return std::nullopt;
+  PieceRun run{*best, 1};
+  while (run.count < budget) {
+    const PieceIndex next = run.first + run.count;
+    if (next.value >= to || !can.Has(next) || !Free(next)) break;
+    if (holders(next) != holders(run.first)) break;
+    ++run.count;
+  }
+  return run;
+}
+
+}  // namespace shoal::fetch

@@ -1,0 +1,84 @@
+// PiecePicker: which piece to ask for next.
+//
+// Passive: it owns no peer and no request. It counts who has what, what is asked and what is here,
+// and answers Pick. Pieces are taken from a window that starts at the first absent piece the
+// slowest reader waits for, so that the stream to the runtime keeps moving; inside it the rarest
+// first, so that fetchers of one blob soon have different pieces to give each other; at random
+// among equals, so that they do not all ask for the same.
+// Source: Legout et al., "Rarest first and choke algorithms are enough", IMC 2006.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/rng.h"
+#include "fetch/piece.h"
+
+namespace shoal::fetch {
+
+// Neighbouring pieces [first, first + count).
+struct PieceRun {
+  PieceIndex first;
+  std::int32_t count = 0;
+  bool operator==(const PieceRun&) const = default;
+};
+
+// How often one piece may be asked at a time: once, and once more in the end game.
+inline constexpr int kAskedMax = 2;
+
+class PiecePicker {
+ public:
+  enum class Where {
+    kWindow,    // only in the window
+    kAnywhere,  // in the window, else behind it, else before it
+  };
+
+  // window_pieces  at least 1.
+  PiecePicker(std::int32_t window_pieces, Rng rng);
+
+  // Starts anew: a blob of `count` pieces, none here, none asked, no holders.
+  void Reset(std::int32_t count);
+
+  [[nodiscard]] const PieceMap& here() const { return here_; }
+  void SetHere(PieceIndex i) { here_.Set(i); }
+  void ClearHere(PieceIndex i) { here_.Clear(i); }
+
+  // A holder can give these pieces now; or no longer, with the same map as before.
+  void AddHolder(const PieceMap& can);
+  void RemoveHolder(const PieceMap& can);
+  // How many holders can give piece i.
+  [[nodiscard]] int holders(PieceIndex i) const { return holders_[At(i)]; }
+
+  void MarkAsked(PieceIndex i);
+  void Release(PieceIndex i);
+  [[nodiscard]] int asked(PieceIndex i) const { return asked_[At(i)]; }
+
+  // Where the slowest reader is; {0} when nobody reads.
+  void SetPosition(PieceIndex i) { position_ = i; }
+  // The window as a run of pieces; empty when nothing is absent.
+  [[nodiscard]] PieceRun Window() const;
+  // Absent, and asked of nobody.
+  [[nodiscard]] bool Free(PieceIndex i) const { return !here_.Has(i) && asked(i) == 0; }
+
+  // Picks a run for a holder that can give `can`. Does not mark it.
+  //
+  // budget   pieces, at least 1.
+  // Returns  a run of equally rare free pieces; nothing when there is none.
+  std::optional<PieceRun> Pick(const PieceMap& can, std::int32_t budget, Where where);
+
+ private:
+  static std::size_t At(PieceIndex i) { return static_cast<std::size_t>(i.value); }
+  // The rarest free piece of [from, to), at random among equals, and its equally rare neighbours.
+  std::optional<PieceRun> PickIn(const PieceMap& can, std::int32_t from, std::int32_t to,
+                                 std::int32_t budget);
+
+  std::int32_t window_pieces_;
+  Rng rng_;
+  PieceIndex position_;
+  PieceMap here_;
+  std::vector<std::uint16_t> holders_;
+  std::vector<std::uint8_t> asked_;
+};
+
+}  // namespace shoal::fetch

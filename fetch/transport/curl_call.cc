@@ -1,0 +1,320 @@
+#include "fetch/transport/curl_call.h"
+
+#include <openssl/ssl.h>
+
+#include <charconv>
+#include <utility>
+
+namespace shoal::fetch {
+namespace {
+
+std::string_view Trim(std::string_view text) {
+  const auto first = text.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
+}
+
+bool HasLineBreak(std::string_view text) {
+  return text.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos;
+}
+
+long Milliseconds(Duration duration) {
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
+  return duration.count() > 0 && ms == 0 ? 1 : static_cast<long>(ms);
+}
+
+// libcurl's setters cannot fail here but by lack of memory, which ends the process anyway.
+template <class T>
+void Set(CURL* easy, CURLoption option, T value) {
+  const CURLcode code = curl_easy_setopt(easy, option, value);
+  SHOAL_CHECK(code == CURLE_OK || code == CURLE_OUT_OF_MEMORY);
+}
+
+// OpenSSL shows every record's header as it takes it.
+void CountRecord(int is_write, int, int type, const void*, std::size_t, SSL*, void* progress) {
+  if (is_write == 0 && type == SSL3_RT_HEADER) ++static_cast<CurlProgress*>(progress)->seen;
+}
+
+Code CodeOf(CURLcode code) {
+  switch (code) {
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_TOO_MANY_REDIRECTS:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_BAD_FUNCTION_ARGUMENT:
+      return Code::kInvalid;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_ISSUER_ERROR:
+      return Code::kDenied;
+    default:
+      return Code::kRetryLater;
+  }
+}
+
+}  // namespace
+
+CurlCall::CurlCall(HttpClient::CallId id, HttpCall call, std::shared_ptr<HttpSink> sink,
+                   CurlProgress& progress)
+    : id_(id), call_(std::move(call)), sink_(std::move(sink)), progress_(progress) {}
+
+CurlCall::~CurlCall() {
+  curl_slist_free_all(header_list_);
+  curl_slist_free_all(connect_to_);
+}
+
+Status CurlCall::Prepare(CURL* easy, const CurlSettings& settings) {
+  easy_ = easy;
+  started_ = last_byte_ = progress_.now;
+  if (HasLineBreak(call_.url) || call_.url.size() > (16 << 10)) {
+    return Error{Code::kInvalid, "the URL of a request has line breaks or is over 16 KiB"};
+  }
+  if (call_.method == "HEAD") {
+    Set(easy, CURLOPT_NOBODY, 1L);
+  } else if (call_.method == "POST") {
+    Set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(call_.body.size()));
+    Set(easy, CURLOPT_POSTFIELDS, call_.body.c_str());
+  } else if (call_.method != "GET") {
+    return Error{Code::kInvalid, "the HTTP client sends GET, HEAD and POST, not " + call_.method};
+  }
+  Set(easy, CURLOPT_URL, call_.url.c_str());
+  Set(easy, CURLOPT_PRIVATE, this);
+  Set(easy, CURLOPT_ERRORBUFFER, error_text_.data());
+  Set(easy, CURLOPT_NOSIGNAL, 1L);
+  Set(easy, CURLOPT_QUICK_EXIT, 1L);
+  Set(easy, CURLOPT_USERAGENT, settings.user_agent.c_str());
+  Set(easy, CURLOPT_SHARE, settings.share);
+  Set(easy, CURLOPT_BUFFERSIZE, kReadBufferBytes);
+  Set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+  Set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+  // Blobs are large and few: a TCP connection each beats streams that share one window. It also
+  // keeps one framing for "cut short", for peers and upstreams alike.
+  Set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  Set(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
+  Set(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  Set(easy, CURLOPT_CONNECTTIMEOUT_MS, Milliseconds(call_.connect_timeout));
+  Set(easy, CURLOPT_TIMEOUT_MS, Milliseconds(call_.total_timeout));
+  Set(easy, CURLOPT_HEADERFUNCTION, &CurlCall::OnHeader);
+  Set(easy, CURLOPT_HEADERDATA, static_cast<void*>(this));
+  Set(easy, CURLOPT_WRITEFUNCTION, &CurlCall::OnBody);
+  Set(easy, CURLOPT_WRITEDATA, static_cast<void*>(this));
+  Set(easy, CURLOPT_PREREQFUNCTION, &CurlCall::OnConnected);
+  Set(easy, CURLOPT_PREREQDATA, static_cast<void*>(this));
+  if (auto status = PrepareHeaders(); !status) return status;
+  if (call_.peer) return PreparePeer(settings);
+  PrepareUpstream();
+  return Ok();
+}
+
+Status CurlCall::PreparePeer(const CurlSettings& settings) {
+  const auto& peer = *call_.peer;
+  if (settings.identity == nullptr) {
+    return Error{Code::kInvalid, "this client has no identity to show to peers"};
+  }
+  // The URL's host keys the pool of connections: with another's, a pinned call could travel on a
+  // connection that was never checked against its pin.
+  if (!call_.url.starts_with(PeerUrl(peer.peer, peer.endpoint, "/"))) {
+    return Error{Code::kInvalid, "a call to a peer has the URL of another: " + call_.url};
+  }
+  identity_ = settings.identity;
+  connect_to_ = curl_slist_append(nullptr, ("::" + index::ToString(peer.endpoint)).c_str());
+  Set(easy_, CURLOPT_CONNECT_TO, connect_to_);
+  Set(easy_, CURLOPT_PROXY, "");  // never through HTTPS_PROXY
+  // The certificate is judged by PrepareClient's check alone, which ends the handshake itself.
+  Set(easy_, CURLOPT_SSL_VERIFYPEER, 0L);
+  Set(easy_, CURLOPT_SSL_VERIFYHOST, 0L);
+  Set(easy_, CURLOPT_SSL_CTX_FUNCTION, &CurlCall::OnTlsContext);
+  Set(easy_, CURLOPT_SSL_CTX_DATA, static_cast<void*>(this));
+  return Ok();
+}
+
+void CurlCall::PrepareUpstream() {
+  Set(easy_, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  if (call_.insecure) {
+    Set(easy_, CURLOPT_SSL_VERIFYPEER, 0L);
+    Set(easy_, CURLOPT_SSL_VERIFYHOST, 0L);
+  } else if (!call_.ca_file.empty()) {
+    // The system's authorities stay in force through the folder.
+    Set(easy_, CURLOPT_CAINFO, call_.ca_file.c_str());
+    Set(easy_, CURLOPT_CAPATH, "/etc/ssl/certs");
+  }
+  if (call_.user_password) {
+    Set(easy_, CURLOPT_HTTPAUTH, static_cast<long>(CURLAUTH_BASIC));
+    Set(easy_, CURLOPT_USERPWD, call_.user_password->c_str());
+  }
+  if (call_.follow_redirects) {
+    Set(easy_, CURLOPT_FOLLOWLOCATION, 1L);
+    Set(easy_, CURLOPT_MAXREDIRS, kRedirectsMax);
+    // What was asked for under TLS is not fetched in the clear.
+    Set(easy_, CURLOPT_REDIR_PROTOCOLS_STR,
+        call_.url.starts_with("https:") ? "https" : "http,https");
+  }
+}
+
+Status CurlCall::PrepareHeaders() {
+  for (const auto& [name, value] : call_.headers) {
+    if (HasLineBreak(name) || HasLineBreak(value) || name.find(':') != std::string::npos) {
+      return Error{Code::kInvalid, "a header to be sent has a line break or a colon in its name"};
+    }
+    // libcurl reads "Name:" as "do not send it", and "Name;" as "send it empty".
+    std::string line = name;
+    line += value.empty() ? ";" : ": ";
+    line += value;
+    header_list_ = curl_slist_append(header_list_, line.c_str());
+  }
+  header_list_ = curl_slist_append(header_list_, "Expect:");
+  Set(easy_, CURLOPT_HTTPHEADER, header_list_);
+  return Ok();
+}
+
+int CurlCall::OnConnected(void* self, char*, char*, int, int) {
+  auto& call = *static_cast<CurlCall*>(self);
+  call.connected_ = true;
+  call.last_byte_ = call.progress_.now;
+  return CURL_PREREQFUNC_OK;
+}
+
+CURLcode CurlCall::OnTlsContext(CURL*, void* context, void* self) {
+  auto& call = *static_cast<CurlCall*>(self);
+  auto* tls = static_cast<SSL_CTX*>(context);
+  if (auto status = call.identity_->PrepareClient(tls, call.call_.peer->peer); !status) {
+    call.refused_ = status.error();
+    return CURLE_SSL_CERTPROBLEM;
+  }
+  SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS);  // an idle connection holds no buffers
+  SSL_CTX_set_read_ahead(tls, 1);
+  SSL_CTX_set_default_read_buffer_len(tls, kTlsReadAheadBytes);
+  // The progress is the worker's, which outlives its connections; the call does not.
+  SSL_CTX_set_msg_callback(tls, CountRecord);
+  SSL_CTX_set_msg_callback_arg(tls, &call.progress_);
+  return CURLE_OK;
+}
+
+SSL* CurlCall::Tls() const {
+  curl_tlssessioninfo* info = nullptr;
+  if (curl_easy_getinfo(easy_, CURLINFO_TLS_SSL_PTR, &info) != CURLE_OK || info == nullptr) {
+    return nullptr;
+  }
+  return static_cast<SSL*>(info->internals);
+}
+
+bool CurlCall::HasBuffered() const {
+  if (!call_.peer || !connected_) return false;
+  const SSL* tls = Tls();
+  return tls != nullptr && SSL_has_pending(tls) == 1 &&
+         BIO_number_read(SSL_get_rbio(tls)) != dry_at_;
+}
+
+void CurlCall::MarkDry() {
+  if (const SSL* tls = Tls()) dry_at_ = BIO_number_read(SSL_get_rbio(tls));
+}
+
+std::size_t CurlCall::OnHeader(char* data, std::size_t size, std::size_t count, void* self) {
+  auto& call = *static_cast<CurlCall*>(self);
+  const std::size_t length = size * count;
+  call.last_byte_ = call.progress_.now;
+  call.progress_.seen += length;
+  return call.HeaderLine({data, length}) ? length : 0;
+}
+
+bool CurlCall::HeaderLine(std::string_view line) {
+  if (!in_head_) {
+    if (told_head_ || !line.starts_with("HTTP/")) return true;  // a trailer
+    in_head_ = true;
+    head_ = HttpHead{};
+    head_bytes_ = 0;
+    const auto space = line.find(' ');
+    if (space != std::string_view::npos) {
+      std::from_chars(line.data() + space + 1, line.data() + line.size(), head_.status);
+    }
+    return true;
+  }
+  if (line == "\r\n" || line == "\n") {
+    in_head_ = false;
+    return HeadEnds();
+  }
+  head_bytes_ += line.size();
+  if (head_bytes_ > kHeadBytesMax || head_.headers.size() >= kHeadersMax) {
+    refused_ = Error{Code::kRetryLater, What() + ": the answer's header is over " +
+                                            std::to_string(kHeadBytesMax >> 10) + " KiB or " +
+                                            std::to_string(kHeadersMax) + " lines"};
+    return false;
+  }
+  const auto colon = line.find(':');
+  if (colon == std::string_view::npos) return true;
+  head_.headers.emplace_back(Trim(line.substr(0, colon)), Trim(line.substr(colon + 1)));
+  return true;
+}
+
+bool CurlCall::FollowsRedirect() const {
+  return call_.follow_redirects && head_.status >= 300 && head_.status < 400 &&
+         !FindHeader(head_.headers, "Location").empty();
+}
+
+bool CurlCall::HeadEnds() {
+  if (head_.status < 200 || FollowsRedirect()) return true;
+  told_head_ = true;
+  const char* url = nullptr;
+  curl_easy_getinfo(easy_, CURLINFO_EFFECTIVE_URL, &url);
+  head_.url = url == nullptr ? call_.url : url;
+  if (sink_->OnHead(head_)) return true;
+  sink_stopped_ = true;
+  return false;
+}
+
+std::size_t CurlCall::OnBody(char* data, std::size_t size, std::size_t count, void* self) {
+  auto& call = *static_cast<CurlCall*>(self);
+  const std::size_t length = size * count;
+  call.last_byte_ = call.progress_.now;
+  call.progress_.seen += length;
+  if (call.sink_->OnBytes(AsBytes({data, length}))) return length;
+  call.sink_stopped_ = true;
+  // Any other count than `length` ends the transfer.
+  return length == 0 ? 1 : 0;
+}
+
+std::optional<Error> CurlCall::Overdue(Time now) const {
+  if (!connected_) {
+    if (now - started_ < call_.connect_timeout) return std::nullopt;
+    return Error{Code::kRetryLater, What() + ": no connection within " +
+                                        std::to_string(Milliseconds(call_.connect_timeout)) +
+                                        " ms"};
+  }
+  if (call_.stall_timeout.count() == 0 || now - last_byte_ < call_.stall_timeout) {
+    return std::nullopt;
+  }
+  return Error{Code::kRetryLater, What() + ": no byte for " +
+                                      std::to_string(Milliseconds(call_.stall_timeout)) + " ms"};
+}
+
+void CurlCall::Finish(CURLcode code) {
+  if (code == CURLE_OK && told_head_) return sink_->OnDone(Ok());
+  if (code == CURLE_OK) {
+    return Fail(Error{Code::kRetryLater, What() + ": the answer had no final status"});
+  }
+  Fail(ErrorOf(code));
+}
+
+void CurlCall::Fail(const Error& error) { sink_->OnDone(error); }
+
+Error CurlCall::ErrorOf(CURLcode code) const {
+  if (sink_stopped_) return Error{Code::kCancelled, What() + ": no longer wanted"};
+  if (refused_) return *refused_;
+  std::string text = error_text_.front() != '\0' ? error_text_.data() : curl_easy_strerror(code);
+  if (code == CURLE_PEER_FAILED_VERIFICATION && call_.peer) {
+    text = "whoever answers there has another key than its record says";
+  } else if (code == CURLE_PEER_FAILED_VERIFICATION) {
+    text += "; give its authority as `ca` of the [[registry]]";
+  } else if (code == CURLE_SSL_CACERT_BADFILE) {
+    text = "cannot read the CA file " + call_.ca_file;
+  }
+  return Error{CodeOf(code), What() + ": " + text};
+}
+
+std::string CurlCall::What() const {
+  if (!call_.peer) return call_.method + " " + call_.url;
+  const auto& peer = *call_.peer;
+  return "peer " + (peer.peer ? peer.peer->Short() + " at " : std::string()) +
+         index::ToString(peer.endpoint);
+}
+
+}  // namespace shoal::fetch

@@ -1,0 +1,94 @@
+// CurlWorker: one thread, one libcurl multi handle, one epoll, and the calls that run there.
+//
+// Commands come through a queue under a mutex that no callback runs under. Connections live in the
+// multi handle and are kept between calls.
+#pragma once
+
+#include <curl/curl.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "fetch/transport/curl_call.h"
+#include "fetch/transport/http_client.h"
+
+namespace shoal::fetch {
+
+class CurlWorker {
+ public:
+  struct Options {
+    const TlsIdentity* identity = nullptr;  // outlives the worker
+    std::string user_agent;
+    long connections_per_host_max = 0;
+    long connections_max = 0;
+  };
+
+  // Errors  kExhausted when the process has no descriptors left.
+  static Result<std::unique_ptr<CurlWorker>> Start(const Options& options);
+  ~CurlWorker();
+  // Ends every call with kCancelled and joins the thread. Not to be called on that thread; twice is
+  // once. Add and Cancel may still be called until the worker is gone.
+  void Stop();
+
+  // Any thread. After the worker stopped, the sink hears kCancelled inside this call.
+  void Add(HttpClient::CallId id, HttpCall call, std::shared_ptr<HttpSink> sink);
+  void Cancel(HttpClient::CallId id);
+  // Calls that were added and are not over.
+  [[nodiscard]] int load() const { return load_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Added {
+    HttpClient::CallId id;
+    HttpCall call;
+    std::shared_ptr<HttpSink> sink;
+  };
+
+  explicit CurlWorker(Options options);
+  Status Open();
+
+  static int OnSocket(CURL*, curl_socket_t fd, int what, void* self, void*);
+  static int OnTimer(CURLM*, long timeout_ms, void* self);
+
+  void Run();
+  void Round();
+  void Wait();
+  void TakeCommands();
+  void Begin(Added added);
+  void End(std::unordered_map<HttpClient::CallId, std::unique_ptr<CurlCall>>::iterator it,
+           const std::function<void(CurlCall&)>& tell, bool keep_handle = false);
+  void Drain(curl_socket_t fd, int events);
+  void DrainBuffered();
+  void TakeFinished();
+  void EndOverdue();
+  void Wake();
+  CURL* NewEasy();
+
+  Options options_;
+  CurlSettings settings_;
+  CurlProgress progress_;
+  CURLM* multi_ = nullptr;
+  int epoll_ = -1;
+  int wake_ = -1;
+  Time curl_deadline_ = kNever;
+  Time next_check_;
+  std::unordered_map<HttpClient::CallId, std::unique_ptr<CurlCall>> calls_;
+  std::unordered_map<curl_socket_t, std::uint32_t> watched_;  // epoll events
+  std::vector<curl_socket_t> ready_;                          // had more when their turn ended
+  std::vector<CURL*> idle_;
+
+  std::mutex mutex_;  // guards the four below
+  std::vector<Added> added_;
+  std::vector<HttpClient::CallId> cancelled_;
+  bool stopping_ = false;
+  bool stopped_ = false;
+
+  std::atomic<int> load_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace shoal::fetch

@@ -1,0 +1,219 @@
+#include "fetch/transport/fetcher.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/units.h"
+
+namespace shoal::fetch {
+
+Fetcher::Fetcher(TransferPorts ports, DownloadLimits limits, LocalBlobs& locals,
+                 std::function<std::vector<PeerId>(const Digest&)> known, Rng rng, Hooks hooks)
+    : ports_(std::move(ports)),
+      limits_(limits),
+      locals_(locals),
+      known_(std::move(known)),
+      rng_(rng),
+      hooks_(std::move(hooks)) {}
+
+std::shared_ptr<LiveBlob> Fetcher::Find(const Digest& digest) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto it = live_.find(digest);
+    if (it != live_.end()) {
+      if (auto live = it->second.lock(); live && !live->Failure()) return live;
+    }
+  }
+  if (auto live = locals_.Open(digest)) return live;
+  // Pieces that an earlier run left behind.
+  auto partial = ports_.store.FindPartial(digest);
+  if (!partial) return nullptr;
+  const Chain chain = (*partial)->chain();
+  const PieceMap have = (*partial)->have();
+  if (have.count() == 0) return nullptr;
+  auto live = std::make_shared<LiveBlob>(digest, (*partial)->geometry(), (*partial)->file(),
+                                         StreamMode::kVerified, nullptr);
+  for (PieceIndex piece{0}; piece.value < have.size(); ++piece) {
+    const ChainState* state = chain.Before(piece);
+    if (piece.value > 0 && state != nullptr) live->SetState(piece, *state);
+    if (have.Has(piece)) live->AddPiece(piece);
+  }
+  return live;
+}
+
+void Fetcher::Open(FetchRequest request, Ready ready) {
+  if (auto live = locals_.Open(request.digest)) {
+    ready(std::move(live));
+    return;
+  }
+  ports_.loop.Post([this, alive = std::weak_ptr(alive_), request = std::move(request),
+                    ready = std::move(ready)]() mutable {
+    if (alive.expired()) return;
+    OpenOnLoop(std::move(request), std::move(ready));
+  });
+}
+
+void Fetcher::OpenOnLoop(FetchRequest request, Ready ready) {
+  if (stopping_) return ready(Error{Code::kRetryLater, "the agent is stopping"});
+  auto it = transfers_.find(request.digest);
+  if (it == transfers_.end()) {
+    if (transfers_.size() >= kTransfersMax) {
+      return ready(Error{Code::kRetryLater, "too many blobs are being fetched; ask again"});
+    }
+    Begin(request)->WhenReady(std::move(ready));
+    return;
+  }
+  it->second->WhenReady(std::move(ready));
+}
+
+std::shared_ptr<Transfer> Fetcher::Begin(FetchRequest request) {
+  const Digest digest = request.digest;
+  DownloadLimits limits = limits_;
+  const int share = kPiecesAskedMax / static_cast<int>(transfers_.size() + 1);
+  limits.parallel_pieces = std::clamp(share, 2, limits_.parallel_pieces);
+
+  Transfer::Hooks hooks;
+  hooks.on_live = [this, digest](std::shared_ptr<LiveBlob> live) {
+    const std::lock_guard lock(mutex_);
+    live_[digest] = std::move(live);
+  };
+  hooks.on_pieces = [this, digest] {
+    const auto it = transfers_.find(digest);
+    if (it == transfers_.end() || !it->second->live()) return;
+    hooks_.on_holding(digest, it->second->live()->geometry().blob(), false);
+  };
+  hooks.on_ended = [this, digest](const Result<Bytes>& result) {
+    const auto it = transfers_.find(digest);
+    if (it != transfers_.end()) Ended(it->second, result);
+  };
+  spdlog::debug("fetch {} for {}: started", ToString(digest), request.why);
+  auto transfer = std::make_shared<Transfer>(ports_, limits, std::move(request), Rng(rng_.Next()),
+                                             std::move(hooks));
+  transfers_[digest] = transfer;
+  if (hooks_.on_transfer_started) hooks_.on_transfer_started(digest);
+  transfer->Start(known_(digest));
+  if (!sweeping_) {
+    sweeping_ = true;
+    ports_.loop.After(kAbandonAfter / 2, [this, alive = std::weak_ptr(alive_)] {
+      if (!alive.expired()) Sweep();
+    });
+  }
+  return transfer;
+}
+
+void Fetcher::Fetch(FetchRequest request, std::function<void(Status)> done) {
+  const Digest digest = request.digest;
+  Open(std::move(request), [this, digest, alive = std::weak_ptr(alive_),
+                            done = std::move(done)](Result<std::shared_ptr<LiveBlob>> live) {
+    if (alive.expired()) return;
+    if (!live) {
+      ports_.loop.Post([done, error = live.error()] { done(error); });
+      return;
+    }
+    ports_.loop.Post([this, alive, digest, done, blob = *live] {
+      if (alive.expired()) return;
+      ++kept_[digest];
+      blob->AwaitEnd([this, alive, digest, done, blob](bool proved) {
+        ports_.loop.Post([this, alive, digest, done, blob, proved] {
+          if (alive.expired()) return;
+          if (--kept_[digest] <= 0) kept_.erase(digest);
+          done(proved ? Ok() : Status(*blob->Failure()));
+        });
+      });
+    });
+  });
+}
+
+void Fetcher::Ended(const std::shared_ptr<Transfer>& transfer, const Result<Bytes>& result) {
+  const Digest digest = transfer->digest();
+  const auto keep = transfer;  // the map's owner goes
+  const TransferView view = ViewOf(*transfer);
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(ports_.loop.Now() -
+                                                                          transfer->started());
+  transfers_.erase(digest);
+  if (result) {
+    ports_.counters.fetches_done += 1;
+    Bytes from_peers;
+    for (const auto& [peer, bytes] : view.sources.peers) from_peers += bytes;
+    spdlog::info("fetched {} for {}: {} in {} ms, {} from {} peers, {} from upstream, {} resumed",
+                 ToString(digest), view.why, HumanSize(*result), took.count(),
+                 HumanSize(from_peers), view.sources.peers.size(), HumanSize(view.sources.upstream),
+                 HumanSize(view.sources.resumed));
+    ports_.pool.Post([this, alive = std::weak_ptr(alive_), digest, size = *result] {
+      if (alive.expired()) return;
+      locals_.MarkProved(digest);
+      ports_.loop.Post([this, alive, digest, size] {
+        if (!alive.expired()) hooks_.on_holding(digest, size, true);
+      });
+    });
+  } else if (result.error().code == Code::kCancelled || result.error().code == Code::kNotFound) {
+    spdlog::info("fetch {} for {}: {}", ToString(digest), view.why, result.error().ToString());
+  } else {
+    ports_.counters.fetches_failed += 1;
+    spdlog::warn("fetch {} for {} failed after {} ms: {}", ToString(digest), view.why, took.count(),
+                 result.error().ToString());
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    live_.erase(digest);
+  }
+  if (hooks_.on_transfer_ended) {
+    hooks_.on_transfer_ended(view, result ? Ok() : Status(result.error()));
+  }
+}
+
+void Fetcher::Sweep() {
+  const Time now = ports_.loop.Now();
+  std::vector<std::shared_ptr<Transfer>> idle;
+  for (const auto& [digest, transfer] : transfers_) {
+    if (transfer->idle() && !kept_.contains(digest) &&
+        now - transfer->idle_since() > kAbandonAfter) {
+      idle.push_back(transfer);
+    }
+  }
+  for (const auto& transfer : idle) transfer->Abandon("nobody reads it any more");
+  sweeping_ = !transfers_.empty();
+  if (sweeping_) {
+    ports_.loop.After(kAbandonAfter / 2, [this, alive = std::weak_ptr(alive_)] {
+      if (!alive.expired()) Sweep();
+    });
+  }
+}
+
+void Fetcher::OnPeerGone(const PeerId& peer) {
+  std::vector<std::shared_ptr<Transfer>> all;
+  for (const auto& [digest, transfer] : transfers_) all.push_back(transfer);
+  for (const auto& transfer : all) transfer->OnPeerGone(peer);
+}
+
+TransferView Fetcher::ViewOf(const Transfer& transfer) const {
+  TransferView view;
+  view.digest = transfer.digest();
+  view.why = transfer.request().why;
+  view.sources = transfer.download().sources();
+  view.started = transfer.started();
+  if (const Chain* chain = transfer.download().chain()) {
+    view.size = chain->geometry().blob();
+    view.pieces = chain->geometry().count();
+    view.have = transfer.download().have().count();
+  }
+  return view;
+}
+
+std::vector<TransferView> Fetcher::Active() const {
+  std::vector<TransferView> views;
+  views.reserve(transfers_.size());
+  for (const auto& [digest, transfer] : transfers_) views.push_back(ViewOf(*transfer));
+  return views;
+}
+
+void Fetcher::StopAll() {
+  stopping_ = true;
+  std::vector<std::shared_ptr<Transfer>> all;
+  for (const auto& [digest, transfer] : transfers_) all.push_back(transfer);
+  for (const auto& transfer : all) transfer->Abandon("the agent is stopping");
+}
+
+}  // namespace shoal::fetch

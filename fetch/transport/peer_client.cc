@@ -1,0 +1,77 @@
+#include "fetch/transport/peer_client.h"
+
+#include <utility>
+
+#include "base/json.h"
+#include "fetch/transport/zstd_codec.h"
+
+namespace shoal::fetch {
+namespace {
+
+constexpr std::size_t kPeersBytesMax = 512 << 10;
+constexpr std::size_t kPeersMax = 100;
+constexpr Duration kAnswerTime = std::chrono::seconds(5);
+
+}  // namespace
+
+void PeerClient::Get(std::optional<PeerId> peer, const index::Endpoint& endpoint,
+                     const std::string& path, std::size_t max_bytes,
+                     std::function<void(Result<std::string>)> done) {
+  HttpCall call;
+  call.url = PeerUrl(peer, endpoint, path);
+  call.headers = {{"Accept-Encoding", "zstd"}};
+  call.peer = HttpCall::ToPeer{endpoint, peer};
+  call.connect_timeout = std::chrono::seconds(2);
+  call.stall_timeout = kAnswerTime;
+  call.total_timeout = kAnswerTime * 4;
+  client_.Get(std::move(call), max_bytes, [max_bytes, done = std::move(done)](auto answer) {
+    if (!answer) return done(answer.error());
+    if (answer->head.status != 200) {
+      const auto code = answer->head.status == 403 ? Code::kDenied : Code::kRetryLater;
+      return done(Error{code, "the peer answered " + std::to_string(answer->head.status)});
+    }
+    done(DecodeBody(answer->head, std::move(answer->body), max_bytes));
+  });
+}
+
+void PeerClient::FetchRecord(const index::Endpoint& endpoint,
+                             std::function<void(Result<index::SignedRecord>)> done) {
+  Get(std::nullopt, endpoint, "/p2p/v1/record", index::kRecordBytesMax,
+      [done = std::move(done)](Result<std::string> body) {
+        if (!body) return done(body.error());
+        done(index::SignedRecord::Parse(*body));
+      });
+}
+
+void PeerClient::FetchPeers(const PeerId& peer, const index::Endpoint& endpoint,
+                            std::function<void(Result<std::vector<index::SignedRecord>>)> done) {
+  Get(peer, endpoint, "/p2p/v1/peers", kPeersBytesMax,
+      [done = std::move(done)](Result<std::string> body) {
+        if (!body) return done(body.error());
+        auto object = ParseJson(*body, kPeersBytesMax);
+        if (!object) return done(object.error());
+        auto list = GetArray(*object, "records", kPeersMax);
+        if (!list) return done(list.error());
+        std::vector<index::SignedRecord> records;
+        for (const auto& item : list->as_array()) {
+          auto record = index::SignedRecord::Parse(item.serialize());
+          if (!record) return done(record.error());
+          records.push_back(std::move(*record));
+        }
+        done(std::move(records));
+      });
+}
+
+void PeerClient::FetchKeys(const PeerId& peer, const index::Endpoint& endpoint, std::uint64_t epoch,
+                           std::uint64_t after, std::function<void(Result<index::KeysPage>)> done) {
+  const std::string path = "/p2p/v1/keys?epoch=" + std::to_string(epoch) +
+                           "&after=" + std::to_string(after) +
+                           "&limit=" + std::to_string(index::kKeysPageMax);
+  Get(peer, endpoint, path, index::kKeysPageBytesMax,
+      [done = std::move(done)](Result<std::string> body) {
+        if (!body) return done(body.error());
+        done(index::DecodeKeysPage(*body));
+      });
+}
+
+}  // namespace shoal::fetch

@@ -1,0 +1,35 @@
+// PeerClient: asks peers for their record, their peers and their keys (ServeKeys).
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "base/digest.h"
+#include "fetch/transport/http_client.h"
+#include "index/inventory.h"
+#include "index/record.h"
+
+namespace shoal::fetch {
+
+// `done` is called once, on a data thread.
+class PeerClient {
+ public:
+  explicit PeerClient(HttpClient& client) : client_(client) {}
+
+  // The record of whoever answers at `endpoint`; the connection proves that it is theirs only
+  // later, when it is dialled with the pin that this record gives.
+  void FetchRecord(const index::Endpoint& endpoint,
+                   std::function<void(Result<index::SignedRecord>)> done);
+  void FetchPeers(const PeerId& peer, const index::Endpoint& endpoint,
+                  std::function<void(Result<std::vector<index::SignedRecord>>)> done);
+  void FetchKeys(const PeerId& peer, const index::Endpoint& endpoint, std::uint64_t epoch,
+                 std::uint64_t after, std::function<void(Result<index::KeysPage>)> done);
+
+ private:
+  void Get(std::optional<PeerId> peer, const index::Endpoint& endpoint, const std::string& path,
+           std::size_t max_bytes, std::function<void(Result<std::string>)> done);
+
+  HttpClient& client_;
+};
+
+}  // namespace shoal::fetch

@@ -1,0 +1,166 @@
+#include "fetch/transport/piece_receiver.h"
+
+#include <algorithm>
+#include <charconv>
+#include <string>
+#include <utility>
+
+namespace shoal::fetch {
+namespace {
+
+Error FromPeerStatus(int status) {
+  const std::string text = "the peer answered " + std::to_string(status);
+  switch (status) {
+    case 403:
+      return {Code::kDenied, text};
+    case 404:
+      return {Code::kNotFound, text};
+    case 416:
+      return {Code::kCorrupt, text + ": it has not what its map said"};
+    default:
+      return {Code::kRetryLater, text};
+  }
+}
+
+// The first byte's offset in "bytes 0-99/1000", or -1.
+std::int64_t RangeStart(std::string_view value) {
+  constexpr std::string_view kUnit = "bytes ";
+  if (!value.starts_with(kUnit)) return -1;
+  value.remove_prefix(kUnit.size());
+  std::int64_t start = -1;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), start);
+  return error == std::errc() && start >= 0 ? start : -1;
+}
+
+}  // namespace
+
+PieceReceiver::PieceReceiver(Run run, ReceiverEvents events)
+    : run_(std::move(run)), events_(std::move(events)), piece_(run_.first) {}
+
+PieceReceiver::~PieceReceiver() = default;
+
+bool PieceReceiver::Stop(Error error) {
+  if (!stopped_) stopped_ = std::move(error);
+  return false;
+}
+
+bool PieceReceiver::OnHead(const HttpHead& head) {
+  if (head.status != 206) return Stop(FromPeerStatus(head.status));
+  const Bytes start = run_.writer->geometry().OffsetOf(run_.first);
+  if (RangeStart(FindHeader(head.headers, "content-range")) != start.count()) {
+    return Stop({Code::kCorrupt, "the peer answered with another range"});
+  }
+  return Begin();
+}
+
+bool PieceReceiver::OnStart(Bytes blob, Bytes offset) {
+  auto writer = events_.on_size(blob);
+  if (!writer) return Stop(writer.error());
+  if (run_.writer == nullptr) run_.writer = std::move(*writer);
+  const Geometry& geometry = run_.writer->geometry();
+  if (blob != geometry.blob()) {
+    return Stop({Code::kCorrupt, "the upstream says " + std::to_string(blob.count()) +
+                                     " bytes, others said " +
+                                     std::to_string(geometry.blob().count())});
+  }
+  if (offset != geometry.OffsetOf(run_.first)) {
+    return Stop({Code::kCorrupt, "the upstream answered with another range"});
+  }
+  return Begin();
+}
+
+bool PieceReceiver::Begin() {
+  const Geometry& geometry = run_.writer->geometry();
+  begun_ = true;
+  end_ = run_.count ? run_.first + *run_.count : PieceIndex{geometry.count()};
+  position_ = geometry.OffsetOf(run_.first);
+  // An empty blob's only piece needs no bytes.
+  if (geometry.blob() == Bytes(0)) return TakeSome({}) && EndPiece();
+  return true;
+}
+
+bool PieceReceiver::OnBytes(ByteSpan bytes) {
+  if (stopped_) return false;
+  received_.fetch_add(static_cast<std::int64_t>(bytes.size()), std::memory_order_relaxed);
+  events_.on_bytes(static_cast<std::int64_t>(bytes.size()));
+  const Geometry& geometry = run_.writer->geometry();
+  while (!bytes.empty()) {
+    if (!(piece_ < end_)) return Stop({Code::kCorrupt, "more bytes came than were asked for"});
+    const Bytes piece_end = geometry.OffsetOf(piece_) + geometry.LengthOf(piece_);
+    const auto count =
+        std::min(bytes.size(), static_cast<std::size_t>((piece_end - position_).count()));
+    if (!TakeSome(bytes.first(count))) return false;
+    bytes = bytes.subspan(count);
+    if (position_ == piece_end && !EndPiece()) return false;
+  }
+  return true;
+}
+
+bool PieceReceiver::TakeSome(ByteSpan bytes) {
+  const Geometry& geometry = run_.writer->geometry();
+  const Bytes start = geometry.OffsetOf(piece_);
+  if (position_ == start) {
+    // From the chain where it is known; else from where our own hashing led (an upstream's run).
+    const ChainState* before = run_.chain ? run_.chain->Before(piece_) : nullptr;
+    if (before != nullptr) {
+      hasher_.emplace(*before, start);
+    } else if (piece_.value == 0) {
+      hasher_.emplace();
+    } else if (!hasher_ || hasher_->position() != start) {
+      return Stop({Code::kInvalid, "the state before this piece is not known"});
+    }
+    direct_ = run_.writer->Claim(piece_, run_.request);
+    aside_.clear();
+  }
+  hasher_->Update(bytes);
+  if (direct_) {
+    if (auto written = run_.writer->Write(piece_, run_.request, position_, bytes); !written) {
+      return Stop(written.error());
+    }
+  } else {
+    aside_.insert(aside_.end(), bytes.begin(), bytes.end());
+  }
+  position_ += Bytes(static_cast<std::int64_t>(bytes.size()));
+  return true;
+}
+
+bool PieceReceiver::EndPiece() {
+  const Geometry& geometry = run_.writer->geometry();
+  HashedPiece hashed{piece_, {}, false};
+  bool right = true;
+  if (piece_ == geometry.last()) {
+    hashed.digest_ok = hasher_->Finish() == run_.digest;
+    right = hashed.digest_ok;
+  } else {
+    hashed.after = hasher_->State();
+    const ChainState* next = run_.chain ? run_.chain->Before(piece_ + 1) : nullptr;
+    right = next == nullptr || *next == hashed.after;
+  }
+  if (!direct_ && right && run_.writer->Take(piece_, run_.request)) {
+    auto written =
+        run_.writer->Write(piece_, run_.request, geometry.OffsetOf(piece_), std::span(aside_));
+    if (!written && written.error().code != Code::kCancelled) return Stop(written.error());
+  }
+  if (!right) run_.writer->Release(piece_, run_.request);
+  events_.on_piece(hashed);
+  ++piece_;
+  return true;
+}
+
+void PieceReceiver::OnDone(Status status) {
+  if (finished_) return;
+  finished_ = true;
+  // Pieces that were hashed but not yet judged stay claimed: the loop lands or releases them.
+  if (begun_ && piece_ < end_) run_.writer->Release(piece_, run_.request);
+  if (stopped_) {
+    events_.on_done(*stopped_);
+  } else if (!status) {
+    events_.on_done(status.error());
+  } else if (!begun_ || piece_ < end_) {
+    events_.on_done(Error{Code::kRetryLater, "the answer ended early"});
+  } else {
+    events_.on_done(Ok());
+  }
+}
+
+}  // namespace shoal::fetch

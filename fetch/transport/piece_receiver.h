@@ -1,0 +1,83 @@
+// PieceReceiver: takes a run of a blob's bytes as they arrive, hashes them piece by piece, writes
+// them, and tells the loop what each piece came to. Decides nothing: the Download does.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "fetch/chain.h"
+#include "fetch/download.h"
+#include "fetch/transport/http_client.h"
+#include "fetch/transport/piece_writer.h"
+#include "fetch/upstream_port.h"
+
+namespace shoal::fetch {
+
+// What happened to one piece, for Download::OnPieceHashed.
+struct HashedPiece {
+  PieceIndex piece;
+  ChainState after{};
+  bool digest_ok = false;
+};
+
+// All called on a data thread.
+struct ReceiverEvents {
+  // The upstream's size is known. Returns the writer to use, or why not (OnDone follows).
+  std::function<Result<std::shared_ptr<PieceWriter>>(Bytes size)> on_size;
+  std::function<void(HashedPiece)> on_piece;
+  std::function<void(Status)> on_done;
+  std::function<void(std::int64_t)> on_bytes;
+};
+
+class PieceReceiver final : public HttpSink, public ByteSink {
+ public:
+  struct Run {
+    RequestId request = 0;
+    Digest digest;
+    PieceIndex first;
+    std::optional<std::int32_t> count;  // to the end when absent
+    // The chain when the run was asked; absent only for an upstream run from the start.
+    std::optional<Chain> chain;
+    std::shared_ptr<PieceWriter> writer;  // absent until on_size for such a run
+  };
+
+  PieceReceiver(Run run, ReceiverEvents events);
+  ~PieceReceiver() override;
+
+  // Bytes received so far. Any thread.
+  [[nodiscard]] std::int64_t received() const { return received_.load(std::memory_order_relaxed); }
+
+  // HttpSink: a peer's answer.
+  bool OnHead(const HttpHead& head) override;
+  // Both.
+  bool OnBytes(ByteSpan bytes) override;
+  void OnDone(Status status) override;
+  // ByteSink: the upstream's.
+  bool OnStart(Bytes blob, Bytes offset) override;
+
+ private:
+  bool Begin();
+  bool TakeSome(ByteSpan bytes);
+  bool EndPiece();
+  bool Stop(Error error);
+
+  Run run_;
+  ReceiverEvents events_;
+  std::atomic<std::int64_t> received_{0};
+
+  std::optional<Error> stopped_;
+  bool begun_ = false;
+  PieceIndex piece_;
+  PieceIndex end_;  // one past the run's last piece
+  Bytes position_;
+  std::optional<ChainHasher> hasher_;
+  bool direct_ = false;           // we hold the piece's claim and write as bytes come
+  std::vector<std::byte> aside_;  // else the piece's bytes wait here
+  bool finished_ = false;
+};
+
+}  // namespace shoal::fetch

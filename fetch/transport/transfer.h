@@ -1,0 +1,149 @@
+// Transfer: carries out one Download's decisions with real peers, a real upstream and a real disk.
+//
+// Lives on the loop thread. Disk work that may block goes to the pool; actions that need the
+// partial blob wait, in order, until it is open.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/executor.h"
+#include "fetch/download.h"
+#include "fetch/store/blob_store.h"
+#include "fetch/transport/counters.h"
+#include "fetch/transport/http_client.h"
+#include "fetch/transport/live_blob.h"
+#include "fetch/transport/piece_receiver.h"
+#include "fetch/upstream_port.h"
+#include "index/record.h"
+
+namespace shoal::fetch {
+
+// What a transfer needs from its surroundings. All is called on the loop thread.
+struct TransferPorts {
+  Loop& loop;
+  Executor& pool;
+  BlobStore& store;
+  HttpClient& client;
+  UpstreamPort& upstream;
+  Counters& counters;
+  StreamMode mode = StreamMode::kVerified;
+
+  // Where a peer can be dialled now; nullopt when it is unknown, gone or banned.
+  std::function<std::optional<index::Endpoint>(const PeerId&)> dial;
+  // Nobody answered there: another endpoint next time.
+  std::function<void(const PeerId&)> on_unreachable;
+  // Finds holders: calls `some` any number of times, then `done` once.
+  std::function<void(const Digest&, std::function<void(std::vector<PeerId>)> some,
+                     std::function<void()> done)>
+      resolve;
+  std::function<void(const PeerId&, Duration, const std::string& reason)> ban;
+};
+
+struct FetchRequest {
+  Digest digest;
+  std::optional<UpstreamRef> upstream;
+  // From the manifest that names the blob: a peer or upstream that says otherwise is wrong.
+  std::optional<Bytes> expected_size;
+  Bytes first_offset;
+  std::string why;  // for logs: "mirror 10.0.0.1", "pull 7"
+};
+
+class Transfer : public std::enable_shared_from_this<Transfer> {
+ public:
+  using Ready = std::function<void(Result<std::shared_ptr<LiveBlob>>)>;
+
+  struct Hooks {
+    std::function<void()> on_pieces;                   // has pieces to offer, or more of them
+    std::function<void(Result<Bytes> size)> on_ended;  // proved and committed, or gave up
+    std::function<void(std::shared_ptr<LiveBlob>)> on_live;
+  };
+
+  Transfer(TransferPorts ports, DownloadLimits limits, FetchRequest request, Rng rng, Hooks hooks);
+  ~Transfer();
+
+  void Start(std::vector<PeerId> known);
+  // Called once the first piece is there, or it failed.
+  void WhenReady(Ready ready);
+  void OnPeerGone(const PeerId& peer);
+  // Nobody wants it any more: stops; the pieces stay on disk.
+  void Abandon(const std::string& why);
+
+  [[nodiscard]] const Digest& digest() const { return request_.digest; }
+  [[nodiscard]] const FetchRequest& request() const { return request_; }
+  [[nodiscard]] const Download& download() const { return download_; }
+  [[nodiscard]] const std::shared_ptr<LiveBlob>& live() const { return live_; }
+  [[nodiscard]] Time started() const { return started_; }
+  // Readers that wait in it now, and since when there are none.
+  [[nodiscard]] bool idle() const { return readers_.empty() && waiting_.empty(); }
+  [[nodiscard]] Time idle_since() const { return idle_since_; }
+
+ private:
+  // What the data threads and the loop share about the file being written.
+  struct Shared;
+  struct Call {
+    std::optional<HttpClient::CallId> peer_call;
+    std::optional<UpstreamPort::CallId> upstream_call;
+    std::optional<PeerId> peer;
+    std::shared_ptr<PieceReceiver> receiver;  // not for maps
+    std::int64_t seen = 0;                    // of receiver->received()
+  };
+
+  using Event = std::function<void(Time, DownloadActions&)>;
+  void Feed(const Event& event);
+  void Run(DownloadActions actions);
+  void RunQueue();
+  bool MustWait(const DownloadAction& action) const;
+  void Perform(const DownloadAction& action);
+  void Do(const FetchMap& action);
+  void Do(const FetchPieces& action);
+  void Do(const FetchUpstream& action);
+  void Do(const CancelRequest& action);
+  void Do(const ResolveHolders& action);
+  void Do(const BanPeer& action);
+  void Do(const UseGeometry& action);
+  void Do(const ForgetPieces& action);
+  void Do(const LearnState& action);
+  void Do(const Proved& action);
+  void Do(const GaveUp& action);
+
+  void DropUpstreamCalls();
+  void Opened(Result<std::shared_ptr<PartialBlob>> partial);
+  void OnMapAnswer(RequestId id, const PeerId& peer, Result<HttpClient::Answer> answer);
+  void OnHashed(RequestId id, const std::shared_ptr<PieceWriter>& writer, const HashedPiece& piece);
+  void OnCallDone(RequestId id, const Status& status);
+  void FailLater(RequestId id, Error error);
+  ReceiverEvents EventsFor(RequestId id, std::optional<PeerId> peer);
+  void NoteDiskError(const Error& error);
+  void PollReceivers();
+  void Schedule();
+  void Commit();
+  void End(Result<Bytes> result);
+  void AnswerReady(Result<std::shared_ptr<LiveBlob>> result);
+
+  TransferPorts ports_;
+  DownloadLimits limits_;
+  FetchRequest request_;
+  Hooks hooks_;
+  Download download_;
+  std::shared_ptr<Shared> shared_;
+  std::shared_ptr<LiveBlob> live_;
+  std::map<RequestId, Call> calls_;
+  std::deque<DownloadAction> queue_;
+  bool opening_ = false;
+  bool running_ = false;
+  bool ended_ = false;
+  Time scheduled_ = kNever;
+  Time started_{};
+  std::set<int> readers_;
+  std::vector<Ready> waiting_;
+  Time idle_since_{};
+};
+
+}  // namespace shoal::fetch

@@ -1,0 +1,9 @@
+#include "index/peer_index.h"
+
+namespace shoal::index {
+
+Key RoomKey(std::string_view room) { return "room/" + std::string(room); }
+
+Key BlobKey(const Digest& digest) { return "blob/" + shoal::ToString(digest); }
+
+}  // namespace shoal::index

@@ -1,0 +1,172 @@
+#include "index/rendezvous_messages.h"
+
+#include "base/json.h"
+#include "index/envelope.h"
+
+namespace shoal::index {
+namespace {
+
+constexpr std::string_view kContext = "shoal-rendezvous-v1\n";
+constexpr std::size_t kPayloadBytesMax = kRendezvousRequestBytesMax / 4 * 3;
+constexpr std::int64_t kTtlSecondsMax = std::int64_t{1} << 31;
+// More than any server gives in one answer.
+constexpr std::size_t kRecordsMax = 5000;
+
+std::string_view VerbName(RendezvousVerb verb) {
+  return verb == RendezvousVerb::kRegister ? "register" : "unregister";
+}
+
+std::int64_t ToSeconds(Duration d) {
+  return std::chrono::duration_cast<std::chrono::seconds>(d).count();
+}
+
+RendezvousError Refuse(RendezvousStatus status, std::string text) {
+  return {status, std::move(text)};
+}
+
+// What was signed: verb, server, namespaces, TTL and time.
+RendezvousError ReadPayload(const std::string& text, RendezvousVerb verb, const PeerId& server,
+                            Registrations::Request& out) {
+  auto json = ParseJson(text, kPayloadBytesMax);
+  if (!json) return Refuse(RendezvousStatus::kNotAuthorized, json.error().text);
+  const auto signed_verb = GetString(*json, "verb", 16);
+  const auto signed_server = GetString(*json, "server", 64);
+  const auto sent = GetInt(*json, "sent", 0, kJsonIntMax);
+  if (!signed_verb || *signed_verb != VerbName(verb) || !signed_server ||
+      *signed_server != server.Hex() || !sent) {
+    return Refuse(RendezvousStatus::kNotAuthorized,
+                  "the request was signed for something else: verb, server or time do not fit");
+  }
+  out.sent_ms = *sent;
+  const auto names = GetArray(*json, "namespaces", kNamespacesPerRequestMax);
+  if (!names) return Refuse(RendezvousStatus::kInvalidNamespace, names.error().text);
+  for (const auto& name : names->as_array()) {
+    if (!name.is_string() || !IsNamespace(name.as_string())) {
+      return Refuse(RendezvousStatus::kInvalidNamespace,
+                    "a namespace must be 1 to 255 bytes of printable ASCII");
+    }
+    out.namespaces.push_back(name.as_string());
+  }
+  if (out.namespaces.empty()) {
+    return Refuse(RendezvousStatus::kInvalidNamespace, "no namespace is named");
+  }
+  if (verb == RendezvousVerb::kRegister) {
+    const auto ttl = GetInt(*json, "ttl_s", 0, kTtlSecondsMax);
+    if (!ttl) return Refuse(RendezvousStatus::kInvalidTtl, ttl.error().text);
+    out.ttl = std::chrono::seconds(*ttl);
+  }
+  return {};
+}
+
+RendezvousStatus ParseStatus(std::string_view word) {
+  for (const auto status : {RendezvousStatus::kOk, RendezvousStatus::kInvalidNamespace,
+                            RendezvousStatus::kInvalidRecord, RendezvousStatus::kInvalidTtl,
+                            RendezvousStatus::kInvalidCookie, RendezvousStatus::kNotAuthorized,
+                            RendezvousStatus::kUnavailable}) {
+    if (word == ToString(status)) return status;
+  }
+  return RendezvousStatus::kInternalError;
+}
+
+}  // namespace
+
+std::string EncodeRequest(RendezvousVerb verb, const Registrations::Request& request,
+                          const PeerId& server, const SigningKey& key) {
+  auto names = Json::array(request.namespaces.size());
+  for (std::size_t i = 0; i < request.namespaces.size(); ++i) {
+    names[i] = Json::string(request.namespaces[i]);
+  }
+  auto payload = Json::object(true);
+  payload["verb"] = Json::string(std::string(VerbName(verb)));
+  payload["server"] = Json::string(server.Hex());
+  payload["sent"] = Json::number(request.sent_ms);
+  payload["namespaces"] = std::move(names);
+  if (verb == RendezvousVerb::kRegister) payload["ttl_s"] = Json::number(ToSeconds(request.ttl));
+  const auto text = payload.serialize();
+  return R"({"request":")" + ToBase64Url(AsBytes(text)) + R"(","record":)" +
+         request.record.envelope() + R"(,"signature":")" +
+         ToBase64Url(SignIn(kContext, text, key)) + R"("})";
+}
+
+RequestOrError DecodeRequest(std::string_view text, RendezvousVerb verb, const PeerId& server) {
+  const auto refuse = [](RendezvousStatus status, std::string why) {
+    return RequestOrError{Refuse(status, std::move(why)), {}};
+  };
+  auto json = ParseJson(text, kRendezvousRequestBytesMax);
+  if (!json) return refuse(RendezvousStatus::kNotAuthorized, json.error().text);
+  if (!json->has_object_field("record")) {
+    return refuse(RendezvousStatus::kInvalidRecord, "JSON member \"record\" must be an object");
+  }
+  auto record = SignedRecord::Parse(json->at("record").serialize());
+  if (!record) return refuse(RendezvousStatus::kInvalidRecord, record.error().text);
+  const auto payload = GetBase64(*json, "request", kPayloadBytesMax);
+  if (!payload) return refuse(RendezvousStatus::kNotAuthorized, payload.error().text);
+  const auto signature = GetSignature(*json, "signature");
+  if (!signature) return refuse(RendezvousStatus::kNotAuthorized, signature.error().text);
+  if (!VerifyIn(kContext, *payload, record->record().key, *signature)) {
+    return refuse(RendezvousStatus::kNotAuthorized, "the signature is not by the record's key");
+  }
+  RequestOrError out{{}, {Registrations::Request{{}, *std::move(record), Duration(0), 0}}};
+  out.error = ReadPayload(*payload, verb, server, out.request.front());
+  if (!out.error.ok()) out.request.clear();
+  return out;
+}
+
+std::string EncodeError(const RendezvousError& error) {
+  auto json = Json::object(true);
+  json["status"] = Json::string(std::string(ToString(error.status)));
+  if (!error.text.empty()) json["text"] = Json::string(error.text);
+  return json.serialize();
+}
+
+std::string EncodeRegistered(Duration ttl) {
+  return R"({"status":"OK","ttl_s":)" + std::to_string(ToSeconds(ttl)) + "}";
+}
+
+std::string EncodeDiscovered(const std::string& name, const Registrations::Answer& answer) {
+  const auto quoted = Json::string(name).serialize();
+  std::string out = R"({"status":"OK","records":[)";
+  for (const auto& found : answer.found) {
+    if (out.back() != '[') out += ',';
+    out += R"({"namespace":)" + quoted + R"(,"record":)" + found.record.envelope() +
+           R"(,"ttl_s":)" + std::to_string(ToSeconds(found.ttl)) + "}";
+  }
+  out += R"(],"cookie":")" + answer.cookie + R"("})";
+  return out;
+}
+
+Result<ServerAnswer> DecodeAnswer(std::string_view text) {
+  auto json = ParseJson(text, kRendezvousAnswerBytesMax);
+  if (!json) return json.error().In("index server");
+  const auto word = GetString(*json, "status", 64);
+  if (!word) return word.error().In("index server");
+  ServerAnswer answer;
+  answer.error.status = ParseStatus(*word);
+  if (json->has_field("text")) {
+    auto why = GetString(*json, "text", 1024);
+    if (why) answer.error.text = *std::move(why);
+  }
+  if (json->has_field("ttl_s")) {
+    auto ttl = GetInt(*json, "ttl_s", 0, kTtlSecondsMax);
+    if (!ttl) return ttl.error().In("index server");
+    answer.ttl = std::chrono::seconds(*ttl);
+  }
+  if (json->has_field("cookie")) {
+    auto cookie = GetString(*json, "cookie", kCookieBytesMax);
+    if (!cookie) return cookie.error().In("index server");
+    answer.cookie = *std::move(cookie);
+  }
+  if (json->has_field("records")) {
+    const auto records = GetArray(*json, "records", kRecordsMax);
+    if (!records) return records.error().In("index server");
+    answer.given = records->size();
+    for (const auto& item : records->as_array()) {
+      if (!item.has_object_field("record")) continue;
+      auto record = SignedRecord::Parse(item.at("record").serialize());
+      if (record) answer.records.push_back(*std::move(record));
+    }
+  }
+  return answer;
+}
+
+}  // namespace shoal::index

@@ -1,0 +1,96 @@
+#include "registry-proxy/http/tag_resolver.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace shoal::proxy {
+
+std::string TagName(const std::string& registry, const std::string& repository,
+                    const std::string& tag) {
+  return registry + "/" + repository + ":" + tag;
+}
+
+TagResolver::TagResolver(Ports ports, const std::vector<TagEntry>& kept)
+    : ports_(std::move(ports)) {
+  cache_.Import(kept);
+}
+
+std::optional<TagAnswer> TagResolver::LastKnown(const std::string& name) {
+  if (const auto hit = cache_.Find(ports_.loop.Wall(), Duration(0), name)) {
+    return TagAnswer{hit->entry.digest, hit->entry.media_type, hit->entry.size, true};
+  }
+  if (const auto held = ports_.ask_inventory(name)) return TagAnswer{*held, "", Bytes(-1), true};
+  // What most holders say: one that lags behind, or lies, does not decide.
+  std::map<Digest, int> votes;
+  for (const auto& image : ports_.ask_catalog(name)) ++votes[image.digest];
+  if (votes.empty()) return std::nullopt;
+  const auto most = std::max_element(
+      votes.begin(), votes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  return TagAnswer{most->first, "", Bytes(-1), true};
+}
+
+void TagResolver::Resolve(const std::string& registry, const std::string& repository,
+                          const std::string& tag, Done done) {
+  const std::string name = TagName(registry, repository, tag);
+  const auto hit = cache_.Find(ports_.loop.Wall(), ports_.tag_ttl(registry), name);
+  if (hit && hit->fresh) {
+    return done(TagAnswer{hit->entry.digest, hit->entry.media_type, hit->entry.size, false});
+  }
+  const auto resting = resting_.find(registry);
+  if (resting != resting_.end()) {
+    if (resting->second <= ports_.loop.Now()) {
+      resting_.erase(resting);
+    } else if (auto known = LastKnown(name)) {
+      return done(*known);
+    }
+  }
+  Question& question = asked_[name];
+  question.waiting.push_back(std::move(done));
+  if (question.waiting.size() > 1) return;
+  question.registry = registry;
+  ports_.ask_upstream(registry, repository, tag, [this, name](Result<TagEntry> answer) {
+    ports_.loop.Post([this, name, answer = std::move(answer)] { Answered(name, answer); });
+  });
+  ports_.loop.After(kStaleAfter, [this, name] {
+    if (!asked_.contains(name) || asked_[name].waiting.empty()) return;
+    if (auto known = LastKnown(name)) {
+      spdlog::warn("tag {}: the upstream is slow; answering as last known", name);
+      Reply(name, *known);
+    }
+  });
+}
+
+void TagResolver::Answered(const std::string& name, const Result<TagEntry>& answer) {
+  const auto it = asked_.find(name);
+  if (it == asked_.end()) return;
+  const std::string registry = it->second.registry;
+  if (answer) {
+    resting_.erase(registry);
+    TagEntry entry = *answer;
+    entry.name = name;
+    entry.checked_at = ports_.loop.Wall();
+    cache_.Put(entry);
+    ports_.on_learnt(entry);
+    Reply(name, TagAnswer{entry.digest, entry.media_type, entry.size, false});
+  } else if (answer.error().code == Code::kNotFound || answer.error().code == Code::kDenied) {
+    if (answer.error().code == Code::kNotFound) cache_.Forget(name);
+    Reply(name, answer.error());
+  } else {
+    resting_[registry] = ports_.loop.Now() + kRestAfterTrouble;
+    if (auto known = LastKnown(name)) {
+      spdlog::warn("tag {}: {}; answering as last known", name, answer.error().text);
+      Reply(name, *known);
+    } else {
+      Reply(name, answer.error());
+    }
+  }
+  asked_.erase(name);
+}
+
+void TagResolver::Reply(const std::string& name, const Result<TagAnswer>& answer) {
+  for (auto& done : std::exchange(asked_[name].waiting, {})) done(answer);
+}
+
+}  // namespace shoal::proxy

@@ -1,0 +1,151 @@
+#include "agent/config.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace shoal::agent {
+namespace {
+
+std::string ErrorOf(std::string_view toml) {
+  auto config = ParseConfig(toml, "test.toml");
+  return config ? "" : config.error().text;
+}
+
+TEST(ConfigTest, HasADefaultForEveryKey) {
+  auto config = ParseConfig("", "test.toml");
+  ASSERT_TRUE(config.ok());
+  EXPECT_EQ(config->mirror.listen, "127.0.0.1:7380");
+  EXPECT_EQ(config->peer.listen, "0.0.0.0:7381");
+  EXPECT_EQ(config->agent.admin, "127.0.0.1:7382");
+  EXPECT_EQ(config->index.use, std::vector<std::string>{"lan"});
+  EXPECT_FALSE(config->room.open);
+  EXPECT_EQ(config->store.max, Bytes(std::int64_t{20} << 30));
+  EXPECT_EQ(config->fetch.stall, std::chrono::milliseconds(500));
+}
+
+TEST(ConfigTest, ReadsWhatTheFileSays) {
+  auto config = ParseConfig(R"(
+[agent]
+name = "a"
+[index]
+use = ["static"]
+static = ["10.0.0.1:7381", "[::1]:7381"]
+[store]
+max = "1GiB"
+containerd = ""
+[room]
+open = true
+[[registry]]
+host = "reg.test:5000"
+url = "http://10.0.0.9:5000"
+tag_ttl = "5s"
+[[replicate]]
+images = ["reg.test:5000/*"]
+copies = "all"
+)",
+                            "test.toml");
+  ASSERT_TRUE(config.ok()) << config.error().text;
+  EXPECT_EQ(config->agent.name, "a");
+  EXPECT_EQ(config->index.fixed.size(), 2U);
+  EXPECT_EQ(config->store.containerd, "");
+  EXPECT_TRUE(config->room.open);
+  ASSERT_EQ(config->registries.size(), 1U);
+  EXPECT_EQ(config->registries[0].tag_ttl, std::chrono::seconds(5));
+  ASSERT_EQ(config->replicate.size(), 1U);
+}
+
+TEST(ConfigTest, NamesTheNearestKeyForAnUnknownOne) {
+  EXPECT_EQ(ErrorOf("[mirror]\nlisten_on = \"x\"\n"),
+            "test.toml: there is no key \"mirror.listen_on\"; did you mean \"mirror.listen\"?");
+  EXPECT_NE(ErrorOf("[store]\nmaximum = \"1GiB\"\n").find("store.max"), std::string::npos);
+  EXPECT_NE(ErrorOf("[[registry]]\nhosts = \"a\"\n").find("\"host\""), std::string::npos);
+}
+
+TEST(ConfigTest, RefusesWrongTypesAndValues) {
+  EXPECT_EQ(ErrorOf("[room]\nopen = \"yes\"\n"),
+            "test.toml: room.open: the value must be true or false");
+  EXPECT_NE(ErrorOf("[fetch]\nstall = \"soon\"\n").find("write one like \"500ms\""),
+            std::string::npos);
+  EXPECT_NE(ErrorOf("[fetch]\npiece = \"100001\"\n").find("multiple of 64"), std::string::npos);
+  EXPECT_NE(ErrorOf("[mirror]\nlisten = \"nowhere\"\n"), "");
+  EXPECT_NE(ErrorOf("[agent]\nlog_level = \"loud\"\n").find("one of trace, debug"),
+            std::string::npos);
+  EXPECT_NE(ErrorOf("[agent\n").find("line 1"), std::string::npos);
+  EXPECT_NE(ErrorOf("[[registry]]\nurl = \"http://a\"\n").find("host"), std::string::npos);
+}
+
+TEST(ConfigTest, AsksForWhatAnIndexNeeds) {
+  EXPECT_NE(ErrorOf("[index]\nuse = [\"static\"]\n").find("index.static"), std::string::npos);
+  EXPECT_NE(ErrorOf("[index]\nuse = [\"rendezvous\"]\n").find("index.rendezvous"),
+            std::string::npos);
+}
+
+TEST(ConfigTest, ShowsWhatItReadsBack) {
+  auto config = ParseConfig(R"(
+[agent]
+name = "quote\" and \\"
+[index]
+use = ["lan", "static"]
+static = ["h:1"]
+[[registry]]
+host = "r"
+username = "u"
+insecure = true
+)",
+                            "test.toml");
+  ASSERT_TRUE(config.ok()) << config.error().text;
+  const std::string shown = ShowConfig(*config);
+  auto again = ParseConfig(shown, "shown");
+  ASSERT_TRUE(again.ok()) << again.error().text;
+  EXPECT_EQ(ShowConfig(*again), shown);
+  EXPECT_EQ(again->agent.name, "quote\" and \\");
+}
+
+TEST(ConfigTest, LaterSourcesWin) {
+  const auto path = std::filesystem::temp_directory_path() /
+                    ("shoal-config-test-" + std::to_string(getpid()) + ".toml");
+  std::ofstream(path)
+      << "[agent]\nname = \"file\"\nlog_level = \"warn\"\n[fetch]\nstall = \"1s\"\n";
+  ConfigSources sources;
+  sources.path = path;
+  sources.path_given = true;
+  sources.environment = {{"SHOAL_AGENT_NAME", "env"}, {"SHOAL_INDEX_USE", "lan"}};
+  sources.sets = {"agent.name=set", "room.open=true"};
+  auto config = LoadConfig(sources);
+  std::filesystem::remove(path);
+  ASSERT_TRUE(config.ok()) << config.error().text;
+  EXPECT_EQ(config->agent.name, "set");
+  EXPECT_EQ(config->agent.log_level, "warn");
+  EXPECT_EQ(config->fetch.stall, std::chrono::seconds(1));
+  EXPECT_TRUE(config->room.open);
+}
+
+TEST(ConfigTest, RefusesAnAskedForFileThatIsNotThere) {
+  ConfigSources sources;
+  sources.path = "/nonexistent/shoal.toml";
+  EXPECT_TRUE(LoadConfig(sources).ok());
+  sources.path_given = true;
+  auto config = LoadConfig(sources);
+  ASSERT_FALSE(config.ok());
+  EXPECT_NE(config.error().text.find("/nonexistent/shoal.toml"), std::string::npos);
+}
+
+TEST(ConfigTest, RefusesUnknownVariablesAndSets) {
+  ConfigSources sources;
+  sources.path = "/nonexistent/shoal.toml";
+  sources.environment = {{"SHOAL_AGENT_NAMES", "x"}};
+  EXPECT_NE(LoadConfig(sources).error().text.find("SHOAL_AGENT_NAME"), std::string::npos);
+  sources.environment.clear();
+  sources.sets = {"agent.nane=x"};
+  EXPECT_NE(LoadConfig(sources).error().text.find("agent.name"), std::string::npos);
+  sources.sets = {"agent.name"};
+  EXPECT_NE(LoadConfig(sources).error().text.find("KEY") == std::string::npos &&
+                LoadConfig(sources).error().text.find("section.key=value") != std::string::npos,
+            false);
+}
+
+}  // namespace
+}  // namespace shoal::agent

@@ -1,0 +1,46 @@
+// A loop that a test runs on its own thread, for as long as it waits for something.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+
+#include "base/executor.h"
+
+namespace shoal::index {
+
+class TestLoop : public Executor {
+ public:
+  void Post(std::function<void()> work) override {
+    // Told under the lock: the test may end as soon as it has the work.
+    const std::scoped_lock lock(mutex_);
+    queue_.push_back(std::move(work));
+    ready_.notify_one();
+  }
+
+  // Runs what is posted until `done` holds. Returns whether it came to that.
+  bool RunUntil(const std::function<bool()>& done,
+                std::chrono::milliseconds patience = std::chrono::seconds(20)) {
+    const auto end = std::chrono::steady_clock::now() + patience;
+    while (!done()) {
+      std::function<void()> work;
+      {
+        std::unique_lock lock(mutex_);
+        if (!ready_.wait_until(lock, end, [&] { return !queue_.empty(); })) return done();
+        work = std::move(queue_.front());
+        queue_.pop_front();
+      }
+      work();
+    }
+    return true;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable ready_;
+  std::deque<std::function<void()>> queue_;
+};
+
+}  // namespace shoal::index

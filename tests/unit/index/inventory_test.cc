@@ -1,0 +1,325 @@
+#include "index/inventory.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "base/rng.h"
+#include "index/memory_catalog.h"
+#include "tests/unit/index/mutation.h"
+
+namespace shoal::index {
+namespace {
+
+Digest DigestNo(int n) {
+  Digest digest;
+  digest.bytes[0] = static_cast<std::byte>(n & 255);
+  digest.bytes[1] = static_cast<std::byte>(n >> 8);
+  return digest;
+}
+BlobHolding Blob(int n, int size = 1, bool complete = true) {
+  return {DigestNo(n), Bytes(size), complete};
+}
+
+TEST(InventoryTest, ReportsOnlyRealChanges) {
+  Inventory inventory(7);
+  EXPECT_TRUE(inventory.SetBlob(Blob(1, 10, false)));
+  EXPECT_FALSE(inventory.SetBlob(Blob(1, 10, false)));
+  EXPECT_TRUE(inventory.SetBlob(Blob(1, 10, true)));
+  EXPECT_FALSE(inventory.RemoveBlob(DigestNo(2)));
+  EXPECT_TRUE(inventory.RemoveBlob(DigestNo(1)));
+  EXPECT_FALSE(inventory.RemoveBlob(DigestNo(1)));
+  EXPECT_TRUE(inventory.SetImage({"r/a:1", DigestNo(1)}));
+  EXPECT_FALSE(inventory.SetImage({"r/a:1", DigestNo(1)}));
+  EXPECT_FALSE(inventory.RemoveImage("r/b:1"));
+  EXPECT_TRUE(inventory.RemoveImage("r/a:1"));
+  EXPECT_EQ(inventory.head(), 5U);
+  EXPECT_EQ(inventory.FindBlob(DigestNo(1)), std::nullopt);
+  EXPECT_EQ(inventory.FindImage("r/a:1"), std::nullopt);
+  inventory.CheckInvariants();
+}
+
+TEST(InventoryTest, DoesNotTakeWhatItCouldNotTell) {
+  Inventory inventory(7);
+  EXPECT_FALSE(inventory.SetImage({"", DigestNo(1)}));
+  EXPECT_FALSE(inventory.SetImage({"with space", DigestNo(1)}));
+  EXPECT_FALSE(inventory.SetImage({"with\"quote", DigestNo(1)}));
+  EXPECT_FALSE(inventory.SetImage({std::string(kImageNameBytesMax + 1, 'x'), DigestNo(1)}));
+  EXPECT_FALSE(inventory.SetBlob({DigestNo(1), Bytes(-1), true}));
+  EXPECT_FALSE(inventory.SetBlob({DigestNo(1), Bytes(kBlobBytesMax + 1), true}));
+  EXPECT_EQ(inventory.head(), 0U);
+}
+
+TEST(InventoryTest, KeepsTheEpochWithinWhatJsonReadersTake) {
+  EXPECT_EQ(Inventory(0).epoch(), 1U);
+  EXPECT_LE(Inventory(~0ULL).epoch(), std::uint64_t{1} << 53);
+}
+
+TEST(InventoryTest, ListsBlobsPageByPage) {
+  Inventory inventory(7);
+  for (const int n : {3, 1, 2}) inventory.SetBlob(Blob(n));
+  EXPECT_THAT(inventory.Blobs(std::nullopt, 2), testing::ElementsAre(Blob(1), Blob(2)));
+  EXPECT_THAT(inventory.Blobs(DigestNo(2), 2), testing::ElementsAre(Blob(3)));
+  EXPECT_EQ(inventory.blob_count(), 3U);
+}
+
+TEST(InventoryTest, TellsOnlyWhatCameAfterTheCursor) {
+  Inventory inventory(7);
+  inventory.SetBlob(Blob(1));
+  inventory.SetBlob(Blob(2));
+  const auto first = inventory.Page(7, 0, 100);
+  EXPECT_EQ(first.changes.size(), 2U);
+  EXPECT_EQ(first.cursor, 2U);
+  EXPECT_FALSE(first.more);
+  EXPECT_FALSE(first.reset);
+  EXPECT_TRUE(inventory.Page(7, 2, 100).changes.empty());
+  inventory.RemoveBlob(DigestNo(1));
+  const auto second = inventory.Page(7, 2, 100);
+  ASSERT_EQ(second.changes.size(), 1U);
+  EXPECT_TRUE(second.changes[0].gone);
+  EXPECT_EQ(second.cursor, 3U);
+}
+
+TEST(InventoryTest, CutsPagesAtTheLimitAndSaysSo) {
+  Inventory inventory(7);
+  for (int n = 0; n < 5; ++n) inventory.SetBlob(Blob(n));
+  auto page = inventory.Page(7, 0, 2);
+  EXPECT_EQ(page.changes.size(), 2U);
+  EXPECT_TRUE(page.more);
+  page = inventory.Page(7, page.cursor, 2);
+  EXPECT_TRUE(page.more);
+  page = inventory.Page(7, page.cursor, 2);
+  EXPECT_EQ(page.changes.size(), 1U);
+  EXPECT_FALSE(page.more);
+  EXPECT_EQ(page.cursor, inventory.head());
+  EXPECT_EQ(inventory.Page(7, 0, -5).changes.size(), 1U);
+}
+
+TEST(InventoryTest, BeginsAnewForAnotherEpochOrAFutureCursor) {
+  Inventory inventory(7);
+  inventory.SetBlob(Blob(1));
+  inventory.SetBlob(Blob(2));
+  inventory.RemoveBlob(DigestNo(2));
+  for (const auto& page : {inventory.Page(6, 1, 100), inventory.Page(7, 99, 100)}) {
+    EXPECT_TRUE(page.reset);
+    ASSERT_EQ(page.changes.size(), 1U);  // no tombstone
+    EXPECT_FALSE(page.changes[0].gone);
+    EXPECT_EQ(page.cursor, 3U);
+  }
+}
+
+TEST(InventoryTest, BeginsAnewForThoseWhoMissedForgottenTombstones) {
+  Inventory inventory(7);
+  inventory.SetBlob(Blob(60'000));
+  const auto early = inventory.head();
+  for (int n = 0; n <= static_cast<int>(kTombstonesMax); ++n) {
+    inventory.SetBlob(Blob(n));
+    inventory.RemoveBlob(DigestNo(n));
+  }
+  inventory.CheckInvariants();
+  EXPECT_TRUE(inventory.Page(7, early, 10).reset);
+  const auto late = inventory.head();
+  inventory.SetBlob(Blob(1));
+  const auto page = inventory.Page(7, late, 10);
+  EXPECT_FALSE(page.reset);
+  EXPECT_EQ(page.changes.size(), 1U);
+}
+
+TEST(InventoryTest, ASlowAskerComesToTheEndAfterTombstonesWereForgotten) {
+  Inventory inventory(7);
+  for (int n = 0; n < 3000; ++n) inventory.SetBlob(Blob(n));
+  for (int n = 0; n <= static_cast<int>(kTombstonesMax); ++n) {
+    inventory.SetBlob(Blob(20'000 + n));
+    inventory.RemoveBlob(DigestNo(20'000 + n));
+  }
+  std::uint64_t cursor = 0;
+  std::size_t seen = 0;
+  int pages = 0;
+  for (bool more = true; more; ++pages) {
+    ASSERT_LT(pages, 1000);
+    const auto page = inventory.Page(7, cursor, 1000);
+    EXPECT_EQ(page.reset, pages == 0);
+    for (const auto& change : page.changes) seen += change.gone ? 0 : 1;
+    cursor = page.cursor;
+    more = page.more;
+  }
+  EXPECT_EQ(seen, 3000U);
+  EXPECT_EQ(cursor, inventory.head());
+}
+
+TEST(InventoryTest, PagesOfTheLongestNamesStayWithinTheMessageLimit) {
+  Inventory inventory(~0ULL);
+  for (int n = 0; n < kKeysPageMax; ++n) {
+    auto name = std::to_string(n);
+    name += std::string(kImageNameBytesMax - name.size(), 'x');
+    ASSERT_TRUE(inventory.SetImage({name, DigestNo(n)}));
+  }
+  std::uint64_t cursor = 0;
+  std::size_t seen = 0;
+  for (bool more = true; more;) {
+    const auto page = inventory.Page(inventory.epoch(), cursor, kKeysPageMax);
+    const auto text = EncodeKeysPage(page);
+    EXPECT_LE(text.size(), kKeysPageBytesMax);
+    ASSERT_TRUE(DecodeKeysPage(text).ok());
+    seen += page.changes.size();
+    cursor = page.cursor;
+    more = page.more;
+  }
+  EXPECT_EQ(seen, static_cast<std::size_t>(kKeysPageMax));
+}
+
+// Followers at different paces end with what a plain map holds.
+TEST(InventoryTest, FollowersAgreeWithANaiveTwin) {
+  Rng rng(11);
+  const auto below = [&](int n) { return static_cast<int>(rng.Below(static_cast<unsigned>(n))); };
+  Inventory inventory(7);
+  std::map<Digest, BlobHolding> blobs;
+  std::map<std::string, Digest> images;
+  const PeerId peer{};
+  std::vector<MemoryCatalog> followers(3, MemoryCatalog(peer));
+  const auto ask = [&](MemoryCatalog& follower, int limit) {
+    const auto held = follower.CursorOf(peer);
+    auto page = DecodeKeysPage(EncodeKeysPage(inventory.Page(held.epoch, held.cursor, limit)));
+    ASSERT_TRUE(page.ok());
+    ASSERT_TRUE(follower.Apply(peer, *page).ok());
+  };
+  for (int step = 0; step < 60'000; ++step) {
+    const int n = below(300);
+    const std::string name = "r/" + std::to_string(n % 40);
+    switch (below(5)) {
+      case 0:
+      case 1: {
+        const auto blob = Blob(n, below(3), below(2) == 0);
+        inventory.SetBlob(blob);
+        blobs[blob.digest] = blob;
+        break;
+      }
+      case 2:
+        EXPECT_EQ(inventory.RemoveBlob(DigestNo(n)), blobs.erase(DigestNo(n)) != 0);
+        break;
+      case 3:
+        inventory.SetImage({name, DigestNo(n)});
+        images[name] = DigestNo(n);
+        break;
+      default:
+        EXPECT_EQ(inventory.RemoveImage(name), images.erase(name) != 0);
+    }
+    if (below(20) == 0) ask(followers[0], 5);
+    if (below(500) == 0) ask(followers[1], 100);
+    if (step % 20'000 == 0) inventory.CheckInvariants();
+  }
+  inventory.CheckInvariants();
+  EXPECT_EQ(inventory.blob_count(), blobs.size());
+  EXPECT_EQ(inventory.Images().size(), images.size());
+  for (auto& follower : followers) {
+    for (int i = 0; i < 1000 && follower.CursorOf(peer).cursor != inventory.head(); ++i) {
+      ask(follower, 7);
+    }
+    EXPECT_EQ(follower.BlobCountOf(peer), blobs.size());
+    EXPECT_EQ(follower.Images("", 1000).size(), images.size());
+    for (const auto& [digest, blob] : blobs) {
+      const auto holders = follower.HoldersOf(digest);
+      ASSERT_EQ(holders.size(), 1U);
+      EXPECT_EQ(holders[0].size, blob.size);
+      EXPECT_EQ(holders[0].complete, blob.complete);
+    }
+  }
+}
+
+KeysPage SamplePage() {
+  KeysPage page{7411, 118, false, true, {}};
+  page.changes.push_back({Blob(1, 31457280), false});
+  page.changes.push_back({Blob(2, 1048576, false), false});
+  page.changes.push_back({ImageHolding{"docker.io/library/nginx:latest", DigestNo(3)}, false});
+  page.changes.push_back({Blob(4, 0), true});
+  page.changes.push_back({ImageHolding{"docker.io/library/nginx:old", {}}, true});
+  return page;
+}
+
+TEST(KeysPageTest, SurvivesTheWire) {
+  const auto page = SamplePage();
+  const auto decoded = DecodeKeysPage(EncodeKeysPage(page));
+  ASSERT_TRUE(decoded.ok()) << decoded.error().text;
+  EXPECT_EQ(decoded->epoch, page.epoch);
+  EXPECT_EQ(decoded->cursor, page.cursor);
+  EXPECT_EQ(decoded->reset, page.reset);
+  EXPECT_EQ(decoded->more, page.more);
+  ASSERT_EQ(decoded->changes.size(), page.changes.size());
+  for (std::size_t i = 0; i < page.changes.size(); ++i) {
+    EXPECT_EQ(decoded->changes[i].holding, page.changes[i].holding);
+    EXPECT_EQ(decoded->changes[i].gone, page.changes[i].gone);
+  }
+}
+
+std::string PageWith(const std::string& keys) {
+  return R"({"epoch":1,"cursor":1,"reset":false,"more":false,"keys":[)" + keys + "]}";
+}
+const std::string kDigest = "sha256:" + std::string(64, 'a');
+
+TEST(KeysPageTest, SkipsWhatItDoesNotKnow) {
+  const auto page = DecodeKeysPage(PageWith(
+      R"({"blob":"sha512:abcdef","size":1},{"wheel":"x"},{"image":"a","manifest":"sha512:ab"},{"blob":")" +
+      kDigest + R"(","size":1,"colour":"red"})"));
+  ASSERT_TRUE(page.ok()) << page.error().text;
+  EXPECT_EQ(page->changes.size(), 1U);
+}
+
+TEST(KeysPageTest, RefusesMalformedPages) {
+  const auto key = R"({"blob":")" + kDigest + R"(","size":)";
+  for (const auto& text :
+       {std::string(),
+        std::string("[]"),
+        std::string("null"),
+        std::string("{}"),
+        std::string(R"({"epoch":0,"cursor":1,"reset":false,"more":false,"keys":[]})"),
+        std::string(R"({"epoch":1,"cursor":-1,"reset":false,"more":false,"keys":[]})"),
+        std::string(R"({"epoch":1,"cursor":1e9,"reset":false,"more":false,"keys":[]})"),
+        std::string(R"({"epoch":1,"cursor":1,"reset":0,"more":false,"keys":[]})"),
+        std::string(R"({"epoch":1,"cursor":1,"reset":false,"keys":[]})"),
+        std::string(R"({"epoch":1,"cursor":1,"reset":false,"more":false,"keys":{}})"),
+        std::string(R"({"epoch":1,"cursor":1,"reset":false,"more":false})"),
+        PageWith("1"),
+        PageWith("[]"),
+        PageWith("null"),
+        PageWith(key + "-1}"),
+        PageWith(key + "\"1\"}"),
+        PageWith(key + "1.5}"),
+        PageWith(key + "2000000000000000}"),
+        PageWith(R"({"blob":")" + kDigest + R"("})"),
+        PageWith(R"({"blob":"sha256:AA","size":1})"),
+        PageWith(R"({"blob":7,"size":1})"),
+        PageWith(R"({"blob":"","size":1})"),
+        PageWith(key + R"(1,"gone":1})"),
+        PageWith(key + R"(1,"partial":"yes"})"),
+        PageWith(R"({"image":"a"})"),
+        PageWith(R"({"image":"","manifest":")" + kDigest + "\"}"),
+        PageWith(R"({"image":"a b","manifest":")" + kDigest + "\"}"),
+        PageWith(R"({"image":")" + std::string(kImageNameBytesMax + 1, 'x') + R"(","gone":true})"),
+        PageWith(R"({"image":"\u0000","gone":true})")}) {
+    const auto page = DecodeKeysPage(text);
+    ASSERT_FALSE(page.ok()) << text;
+    EXPECT_EQ(page.error().code, Code::kInvalid) << text;
+  }
+}
+
+TEST(KeysPageTest, RefusesTooManyKeysAndTooManyBytes) {
+  std::string keys;
+  for (int i = 0; i <= kKeysPageMax; ++i) keys += std::string(i == 0 ? "" : ",") + "{}";
+  EXPECT_EQ(DecodeKeysPage(PageWith(keys)).error().code, Code::kExhausted);
+  EXPECT_EQ(DecodeKeysPage(std::string(kKeysPageBytesMax + 1, '[')).error().code, Code::kExhausted);
+}
+
+TEST(KeysPageTest, NeverCrashesOnMutatedPages) {
+  const auto text = EncodeKeysPage(SamplePage());
+  Rng rng(3);
+  for (int i = 0; i < 30'000; ++i) {
+    const auto page = DecodeKeysPage(Mutate(text, rng));
+    if (!page) continue;
+    EXPECT_LE(page->changes.size(), static_cast<std::size_t>(kKeysPageMax));
+    EXPECT_TRUE(DecodeKeysPage(EncodeKeysPage(*page)).ok());
+  }
+}
+
+}  // namespace
+}  // namespace shoal::index
