@@ -221,11 +221,6 @@ Status CheckWhole(const Config& config) {
                  "index.use names rendezvous, but index.rendezvous lists no server; add one like "
                  "\"https://host:7383\""};
   }
-  if (uses("static") && config.index.fixed.empty()) {
-    return Error{Code::kInvalid,
-                 "index.use names static, but index.static lists no peer; add one like "
-                 "\"host:7381\""};
-  }
   if (config.agent.data_dir.empty()) {
     return Error{Code::kInvalid, "agent.data_dir must name a folder"};
   }

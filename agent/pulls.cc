@@ -145,7 +145,8 @@ void Pulls::Ingest(const SharedJob& job) {
     Status status = Ok();
     const auto add = [&](const Digest& digest, Bytes size, const std::string& media_type,
                          std::vector<std::pair<std::string, std::string>> labels) {
-      auto live = ports_.locals.Open(digest);
+      // A blob that has just been proved may still be on its way into the store.
+      auto live = ports_.fetcher.Find(digest);
       if (live == nullptr) {
         status = Error{Code::kRetryLater, ToString(digest) +
                                               " was evicted meanwhile; make "

@@ -15,7 +15,9 @@ if [ -n "$missing" ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
 fi
 
-cmake -S "$source" -B /tmp/build -G Ninja -DCMAKE_BUILD_TYPE=Release -DSHOAL_TESTS=OFF \
+# Compiled as the release preset does, without the debug information.
+cmake -S "$source" -B /tmp/build -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+  -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O2 -DNDEBUG" -DSHOAL_TESTS=OFF \
   -DCMAKE_INSTALL_PREFIX=/usr -DCMAKE_CXX_COMPILER_LAUNCHER="$(command -v ccache || true)"
 cmake --build /tmp/build --target shoal
 install -D -s /tmp/build/agent/shoal "$out/usr/bin/shoal"

@@ -11,7 +11,7 @@ struct BlobStore::Parts {
 Result<std::unique_ptr<BlobStore>> BlobStore::Open(Options options, index::LmdbEnv& env) {
   auto table = BlobTable::Open(env);
   if (!table) return table.error();
-  auto core = std::make_shared<StoreCore>(std::move(options), std::move(*table));
+  auto core = std::make_shared<StoreCore>(std::move(options), *table);
   if (Status loaded = core->Load(); !loaded) return loaded.error();
   auto parts = std::make_unique<Parts>();
   parts->core = std::move(core);

@@ -22,7 +22,7 @@ namespace shoal::fetch {
 class StoreCore : public std::enable_shared_from_this<StoreCore> {
  public:
   StoreCore(BlobStore::Options options, BlobTable table)
-      : options_(std::move(options)), table_(std::move(table)) {}
+      : options_(std::move(options)), table_(table) {}
   ~StoreCore();
 
   // Makes the folders, and brings folders and tables together.

@@ -112,6 +112,11 @@ void LiveBlob::AddOrigin(const BlobOrigin& origin) {
   origin_.upstream |= origin.upstream;
 }
 
+void LiveBlob::SettleOrigin() {
+  const std::lock_guard lock(mutex_);
+  origin_ = {.local = true};
+}
+
 Bytes LiveBlob::ReadableEndLocked(Bytes offset) const {
   if (proved_) return geometry_.blob();
   if (mode_ == StreamMode::kProved) return offset;

@@ -60,6 +60,8 @@ class LiveBlob final : public ReadGate {
   void Prove();
   void Fail(Error error);
   void AddOrigin(const BlobOrigin& origin);
+  // Whoever asks from now on gets it from this host.
+  void SettleOrigin();
 
   // ReadGate.
   Bytes ReadableEnd(Bytes offset) override;

@@ -59,9 +59,10 @@ bool PieceReceiver::OnStart(Bytes blob, Bytes offset) {
   if (run_.writer == nullptr) run_.writer = std::move(*writer);
   const Geometry& geometry = run_.writer->geometry();
   if (blob != geometry.blob()) {
-    return Stop({Code::kCorrupt, "the upstream says " + std::to_string(blob.count()) +
-                                     " bytes, others said " +
-                                     std::to_string(geometry.blob().count())});
+    // The core was told the size and decides whom to believe; this run is of no use either way.
+    return Stop({Code::kRetryLater, "the upstream says " + std::to_string(blob.count()) +
+                                        " bytes, others said " +
+                                        std::to_string(geometry.blob().count())});
   }
   if (offset != geometry.OffsetOf(run_.first)) {
     return Stop({Code::kCorrupt, "the upstream answered with another range"});

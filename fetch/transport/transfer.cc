@@ -190,7 +190,10 @@ ReceiverEvents Transfer::EventsFor(RequestId id, std::optional<PeerId> peer) {
                                        " bytes, the manifest says " +
                                        std::to_string(expected->count())};
     }
-    auto geometry = Geometry::Make(size, self->limits_.piece);
+    // As the core does it: a very large blob has larger pieces.
+    Bytes piece = self->limits_.piece;
+    while (size / piece >= kPiecesMax && piece < kPieceBytesMax) piece = piece * 2;
+    auto geometry = Geometry::Make(size, piece);
     if (!geometry) return geometry.error();
     const std::lock_guard lock(self->shared_->mutex);
     if (self->shared_->writer == nullptr) {
@@ -483,6 +486,7 @@ void Transfer::Do(const Proved& /*action*/) {
   }
   live_->Prove();
   AnswerReady(live_);
+  live_->SettleOrigin();
   Commit();
 }
 

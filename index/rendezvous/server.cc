@@ -57,14 +57,21 @@ class Pending {
   http::http_request& request() { return request_; }
   void Answer(http::status_code status, const std::string& json) {
     answered_ = true;
-    // The client may be gone; that is its business.
-    request_.reply(status, json, "application/json").then([](const pplx::task<void>& sent) {
-      try {
-        sent.get();
-      } catch (const std::exception& gone) {
-        spdlog::debug("index server: answer not sent: {}", gone.what());
-      }
-    });
+    const auto drop = [](const std::exception& gone) {
+      spdlog::debug("index server: answer not sent: {}", gone.what());
+    };
+    // The client may be gone, or the listener have answered at its end: that is their business.
+    try {
+      request_.reply(status, json, "application/json").then([drop](const pplx::task<void>& sent) {
+        try {
+          sent.get();
+        } catch (const std::exception& gone) {
+          drop(gone);
+        }
+      });
+    } catch (const std::exception& gone) {
+      drop(gone);
+    }
   }
   void Fail(const RendezvousError& error) { Answer(ToHttp(error.status), EncodeError(error)); }
 
@@ -178,7 +185,7 @@ class RendezvousServer::Impl {
       pending->Fail(error);
       return;
     }
-    loop_->Post([weak = std::weak_ptr(registrations_), pending, query] {
+    loop_->Post([weak = weak_registrations_, pending, query] {
       const auto registrations = weak.lock();
       if (registrations == nullptr) return;
       registrations->OnDeadline(SteadyNow());
@@ -204,7 +211,7 @@ class RendezvousServer::Impl {
     }
     pending->request().extract_vector().then(
         [pending, verb, id = id_, loop = loop_,
-         weak = std::weak_ptr(registrations_)](const pplx::task<std::vector<unsigned char>>& body) {
+         weak = weak_registrations_](const pplx::task<std::vector<unsigned char>>& body) {
           std::vector<unsigned char> bytes;
           try {
             bytes = body.get();
@@ -244,6 +251,8 @@ class RendezvousServer::Impl {
   std::shared_ptr<Gate> loop_;  // owners: we, and requests under way
   PeerId id_;
   std::shared_ptr<Registrations> registrations_;  // owners: we; messages hold it weakly
+  // For handlers, which run while our end resets the one above.
+  const std::weak_ptr<Registrations> weak_registrations_ = registrations_;
   http_listener listener_;
   bool open_ = false;
 };

@@ -38,9 +38,9 @@ void ManifestSource::Get(const std::string& registry, const std::string& reposit
     if (size > Bytes(static_cast<std::int64_t>(kManifestBytesMax))) {
       return done(Error{Code::kExhausted, ToString(digest) + " is too large for a manifest"});
     }
-    live->AwaitEnd([this, live, digest, size, done](bool proved) {
+    live->AwaitEnd([this, live, digest, size, origin = live->origin(), done](bool proved) {
       if (!proved) return done(*live->Failure());
-      pool_.Post([this, live, digest, size, done] {
+      pool_.Post([this, live, digest, size, origin, done] {
         std::string body(static_cast<std::size_t>(size.count()), '\0');
         auto read = live->file()->ReadAt(
             Bytes(0), std::as_writable_bytes(std::span(body.data(), body.size())));
@@ -48,7 +48,7 @@ void ManifestSource::Get(const std::string& registry, const std::string& reposit
         auto manifest = ParseManifest(body);
         if (!manifest) return done(manifest.error().In(ToString(digest)));
         hints_.Learn(*manifest);
-        done(FetchedManifest{digest, std::move(body), std::move(*manifest), live->origin()});
+        done(FetchedManifest{digest, std::move(body), std::move(*manifest), origin});
       });
     });
   });

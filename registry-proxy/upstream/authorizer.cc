@@ -48,7 +48,7 @@ std::string Authorizer::Known(const RegistryConfig& registry, const std::string&
 
 void Authorizer::Authorize(const RegistryConfig& registry, const std::string& scope,
                            const std::vector<Challenge>& challenges, const std::string& refused,
-                           Done done) {
+                           const Done& done) {
   const Challenge* bearer = FindScheme(challenges, "bearer");
   if (bearer == nullptr) {
     if (FindScheme(challenges, "basic") == nullptr) {

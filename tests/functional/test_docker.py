@@ -48,8 +48,10 @@ def image(tmp_path_factory):
 
 def test_runs_without_root_and_without_capabilities(image):
     name = "shoal-test-" + uuid.uuid4().hex[:8]
-    run("podman", "run", "--detach", "--name", name, "--network", "none", "--cap-drop", "all",
-        "--read-only", "--security-opt", "no-new-privileges", image)
+    # podman's default limits are above what a test that runs in a container itself may set.
+    run("podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "run", "--detach",
+        "--name", name, "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", "--network",
+        "none", "--cap-drop", "all", "--read-only", "--security-opt", "no-new-privileges", image)
     try:
         pid = int(run("podman", "inspect", "--format", "{{.State.Pid}}", name))
         status = pathlib.Path(f"/proc/{pid}/status").read_text()

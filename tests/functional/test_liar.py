@@ -199,7 +199,7 @@ def setting(rig, liar, lie, honest):
     lie(peer)
     index = {"use": ["static"], "static": [peer.endpoint]}
     if honest:
-        holder = rig.agent("b", [registry], index={"use": ["static"]})
+        holder = rig.agent("b", [registry], index={"use": []})
         holder.fill(registry, IMAGE)
         index["static"].append(f"{holder.host.address}:7381")
     a = rig.agent("a", [upstream(registry)], index=index)
@@ -280,7 +280,7 @@ def test_inventories_that_lie_do_no_harm(rig, liar):
         peer = liar([LAYER], port=7400 + number)
         peer.serve_keys = lambda handler, query, body=body: handler.answer(200, body)
         peers.append(peer)
-    honest = rig.agent("b", [registry], index={"use": ["static"]})
+    honest = rig.agent("b", [registry], index={"use": []})
     honest.fill(registry, IMAGE)
     a = rig.agent("a", [registry], index={
         "use": ["static"],

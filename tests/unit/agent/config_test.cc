@@ -78,7 +78,7 @@ TEST(ConfigTest, RefusesWrongTypesAndValues) {
 }
 
 TEST(ConfigTest, AsksForWhatAnIndexNeeds) {
-  EXPECT_NE(ErrorOf("[index]\nuse = [\"static\"]\n").find("index.static"), std::string::npos);
+  EXPECT_EQ(ErrorOf("[index]\nuse = [\"static\"]\n"), "");  // others may list us
   EXPECT_NE(ErrorOf("[index]\nuse = [\"rendezvous\"]\n").find("index.rendezvous"),
             std::string::npos);
 }
@@ -142,9 +142,7 @@ TEST(ConfigTest, RefusesUnknownVariablesAndSets) {
   sources.sets = {"agent.nane=x"};
   EXPECT_NE(LoadConfig(sources).error().text.find("agent.name"), std::string::npos);
   sources.sets = {"agent.name"};
-  EXPECT_NE(LoadConfig(sources).error().text.find("KEY") == std::string::npos &&
-                LoadConfig(sources).error().text.find("section.key=value") != std::string::npos,
-            false);
+  EXPECT_NE(LoadConfig(sources).error().text.find("section.key=value"), std::string::npos);
 }
 
 }  // namespace

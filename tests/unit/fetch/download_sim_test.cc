@@ -219,7 +219,7 @@ TEST(DownloadSimTest, EndsRightInEveryDrawnWorld) {
   const char* many = std::getenv("SHOAL_SEEDS");
   const std::uint64_t first = one != nullptr ? std::strtoull(one, nullptr, 10) : 1;
   const std::uint64_t count =
-      one != nullptr ? 1 : (many != nullptr ? std::strtoull(many, nullptr, 10) : 500);
+      one != nullptr ? 1 : (many != nullptr ? std::strtoull(many, nullptr, 10) : 300);
   int proved = 0;
   int honest = 0;
   double worst_waste = 0;

@@ -238,6 +238,22 @@ TEST_F(RendezvousTest, AnswersWrongRequestsWithTheWordForIt) {
             RendezvousStatus::kInvalidNamespace);
 }
 
+TEST_F(RendezvousTest, EndsWithRequestsThatItsLoopNeverCameTo) {
+  auto server = Serve(100, port_);
+  TestLoop answers;
+  ServerLink link({Url(port_), std::nullopt}, "");
+  int answered = 0;
+  for (int n = 0; n < 8; ++n) {
+    link.Discover("a", 10, "",
+                  [&](const Result<ServerAnswer>&) { answers.Post([&] { ++answered; }); });
+  }
+  // Two are before the loop, which is busy elsewhere.
+  ASSERT_TRUE(loop_.WaitFor(2));
+  server.reset();
+  loop_.RunWhatWaits();
+  EXPECT_TRUE(answers.RunUntil([&] { return answered == 8; }));
+}
+
 TEST_F(RendezvousTest, SaysThatThePortIsTaken) {
   const SilentListener other;
   const auto second = RendezvousServer::Start({{"127.0.0.1", other.port()}, {}}, KeyNo(101), loop_);

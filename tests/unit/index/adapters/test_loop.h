@@ -37,6 +37,21 @@ class TestLoop : public Executor {
     return true;
   }
 
+  // Waits until `count` messages wait. None of them is run.
+  bool WaitFor(std::size_t count, std::chrono::milliseconds patience = std::chrono::seconds(20)) {
+    std::unique_lock lock(mutex_);
+    return ready_.wait_for(lock, patience, [&] { return queue_.size() >= count; });
+  }
+
+  void RunWhatWaits() {
+    std::deque<std::function<void()>> work;
+    {
+      const std::scoped_lock lock(mutex_);
+      work.swap(queue_);
+    }
+    for (auto& one : work) one();
+  }
+
  private:
   std::mutex mutex_;
   std::condition_variable ready_;
