@@ -1,10 +1,12 @@
 #include "agent/agent.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <spdlog/spdlog.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,6 +27,7 @@ namespace {
 
 // Address space for LMDB, not memory: about 20 million catalog entries.
 constexpr Bytes kDatabaseMax{std::int64_t{8} << 30};
+constexpr std::size_t kAddressesMax = 8;  // so that a beacon fits one datagram
 constexpr int kDataThreads = 2;
 constexpr int kPoolThreads = 2;
 constexpr int kConnectionsPerPeer = 8;
@@ -65,8 +68,21 @@ std::vector<std::string> HostAddresses() {
   std::stable_partition(addresses.begin(), addresses.end(),
                         [](const auto& text) { return text.find(':') == std::string::npos; });
   if (addresses.empty()) addresses = loopback;
-  if (addresses.size() > index::kEndpointsMax) addresses.resize(index::kEndpointsMax);
+  if (addresses.size() > kAddressesMax) addresses.resize(kAddressesMax);
   return addresses;
+}
+
+// Held as long as the agent runs; the kernel lets go when the process ends, however it ends.
+Result<fetch::SharedFile> LockFolder(const std::string& folder) {
+  const std::string path = folder + "/lock";
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return Error{Code::kDenied, "cannot make " + path + ": " + std::strerror(errno)};
+  auto file = std::make_shared<const fetch::File>(fd);
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    return Error{Code::kExhausted, "another agent uses agent.data_dir " + folder +
+                                       "; stop it, or give this one a folder of its own"};
+  }
+  return fetch::SharedFile(file);
 }
 
 fetch::DownloadLimits LimitsOf(const Config& config) {
@@ -89,9 +105,12 @@ Result<std::unique_ptr<Agent>> Agent::Start(const Config& config) {
                                     (error ? error.message() : std::strerror(errno)) +
                                     "; make it, or give it to the user that runs shoal"};
   }
+  auto lock = LockFolder(config.agent.data_dir);
+  if (!lock) return lock.error();
   auto key = index::LoadOrMakeKey(config.agent.data_dir + "/identity");
   if (!key) return key.error();
   std::unique_ptr<Agent> agent(new Agent(config, std::move(*key)));
+  agent->lock_ = std::move(*lock);
   for (auto step : {&Agent::OpenDisk, &Agent::MakeCore, &Agent::MakeIndexes, &Agent::Listen}) {
     if (auto done = (agent.get()->*step)(); !done) {
       agent->Stop();
@@ -106,7 +125,12 @@ Status Agent::OpenDisk() {
   auto env = index::LmdbEnv::Open(folder + "/db", kDatabaseMax);
   if (!env) return env.error();
   env_ = std::move(*env);
-  auto catalog = index::LmdbCatalog::Open(*env_, key_.id());
+  // What others hold can be learnt again: its commits do not wait for the disk.
+  auto catalog_env =
+      index::LmdbEnv::Open(folder + "/catalog", kDatabaseMax, index::LmdbSync::kNever);
+  if (!catalog_env) return catalog_env.error();
+  catalog_env_ = std::move(*catalog_env);
+  auto catalog = index::LmdbCatalog::Open(*catalog_env_, key_.id());
   if (!catalog) return catalog.error();
   catalog_ = std::move(*catalog);
   auto tags = proxy::TagTable::Open(*env_);
@@ -176,6 +200,8 @@ Status Agent::MakeCore() {
   Discovery::Options options;
   options.name = config_.agent.name.empty() ? HostName() : config_.agent.name;
   if (options.name.size() > 64) options.name.resize(64);
+  std::replace_if(
+      options.name.begin(), options.name.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
   options.endpoints = AdvertisedEndpoints();
   if (config_.room.open) options.rooms = {std::string(index::kOpenRoom)};
   options.roster.sync_interval = config_.index.sync_interval;
@@ -183,6 +209,7 @@ Status Agent::MakeCore() {
   discovery_ = std::make_unique<Discovery>(
       std::move(options), key_,
       Discovery::Ports{loop_, *database_, *catalog_, *peer_client_, holdings_->inventory(),
+                       [this](const PeerId& peer) { fetcher_->OnPeerAppeared(peer); },
                        [this](const PeerId& peer) { fetcher_->OnPeerGone(peer); },
                        [this] { replicator_->OnCatalogChanged(); }},
       Rng(rng.Next()));

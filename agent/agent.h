@@ -57,7 +57,9 @@ class Agent {
   const index::SigningKey key_;
 
   // In the order of their making; each may use what stands above it.
+  fetch::SharedFile lock_;
   std::unique_ptr<index::LmdbEnv> env_;
+  std::unique_ptr<index::LmdbEnv> catalog_env_;
   std::unique_ptr<index::LmdbCatalog> catalog_;
   std::unique_ptr<proxy::TagTable> tag_table_;
   AsioLoop loop_;

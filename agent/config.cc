@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -249,6 +250,9 @@ Result<Config> ParseConfig(std::string_view text, std::string_view origin) {
 Result<Config> LoadConfig(const ConfigSources& sources) {
   Config config;
   std::ifstream file(sources.path);
+  if (std::filesystem::is_directory(sources.path)) {
+    return Error{Code::kInvalid, "the configuration " + sources.path + " is a folder; name a file"};
+  }
   if (file) {
     std::ostringstream text;
     text << file.rdbuf();

@@ -148,6 +148,13 @@ Status IsServerUrl(const std::string& value) {
   return Ok();
 }
 
+Status IsName(const std::string& value) {
+  const bool printable =
+      std::all_of(value.begin(), value.end(), [](char c) { return c >= ' ' && c <= '~'; });
+  if (value.size() <= 64 && printable) return Ok();
+  return Wrong(value, "at most 64 bytes of printable ASCII");
+}
+
 Status IsAbsolute(const std::string& value) {
   return value.empty() || value.front() == '/' ? Ok() : Status(Wrong(value, "an absolute path"));
 }
@@ -158,7 +165,7 @@ std::vector<ConfigKey> MakeTable() {
   using std::chrono::milliseconds;
   using std::chrono::seconds;
   return {
-      Text("agent.name", &C::agent, &C::Agent::name),
+      Text("agent.name", &C::agent, &C::Agent::name, IsName),
       Text("agent.data_dir", &C::agent, &C::Agent::data_dir, IsAbsolute),
       Text("agent.log_level", &C::agent, &C::Agent::log_level,
            OneOf({"trace", "debug", "info", "warn", "error", "off"})),

@@ -124,6 +124,7 @@ void Discovery::Perform(const index::RosterActions& actions) {
       spdlog::info("peer {} ({}) appeared", view ? view->record.record().name : "",
                    appeared->peer.Short());
       AskForPeers(appeared->peer);
+      ports_.on_peer_appeared(appeared->peer);
     }
   }
   Schedule();

@@ -37,6 +37,7 @@ class Discovery {
     index::Catalog& catalog;
     fetch::PeerClient& client;
     const index::Inventory& inventory;
+    std::function<void(const PeerId&)> on_peer_appeared;
     std::function<void(const PeerId&)> on_peer_gone;
     std::function<void()> on_catalog_changed;
   };

@@ -3,6 +3,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -94,9 +95,10 @@ std::vector<std::string> Targets(const HostsOptions& options) {
 }
 
 Status CheckRegistry(const std::string& registry) {
-  if (!registry.empty() && registry.find('/') == std::string::npos && registry.front() != '.') {
-    return Ok();
-  }
+  const bool right = std::all_of(registry.begin(), registry.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '.' || c == '-' || c == ':' || c == '_';
+  });
+  if (right && !registry.empty() && registry.front() != '.') return Ok();
   return Error{Code::kInvalid, "\"" + registry +
                                    "\" is no registry host; write it as in image names, "
                                    "like docker.io or reg.example:5000"};

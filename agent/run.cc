@@ -11,6 +11,7 @@
 
 #include "agent/admin_server.h"
 #include "agent/agent.h"
+#include "agent/rest_threads.h"
 #include "index/keyfile/keyfile.h"
 #include "index/rendezvous/server.h"
 
@@ -71,6 +72,7 @@ void WaitForStop(const sigset_t& signals) {
 
 Exit RunAgent(const Config& config) {
   SetUpLogs(config);
+  LimitRestThreads();
   const sigset_t signals = BlockSignals();
   auto agent = Agent::Start(config);
   if (!agent)
@@ -87,6 +89,7 @@ Exit RunAgent(const Config& config) {
 
 Exit RunIndexServer(const Config& config) {
   SetUpLogs(config);
+  LimitRestThreads();
   const sigset_t signals = BlockSignals();
   const auto fail = [](const Error& error) {
     return Fail(error.code == Code::kInvalid ? error : Error{Code::kExhausted, error.text});

@@ -50,8 +50,6 @@ Result<Digest> ParseDigest(std::string_view text) {
 
 std::string ToString(const Digest& digest) { return "sha256:" + digest.Hex(); }
 
-Result<PeerId> ParsePeerId(std::string_view text) {
-  return ParseHex32<PeerId>(text, "a peer id");
-}
+Result<PeerId> ParsePeerId(std::string_view text) { return ParseHex32<PeerId>(text, "a peer id"); }
 
 }  // namespace shoal

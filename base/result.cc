@@ -27,7 +27,7 @@ std::string_view ToString(Code code) {
 std::string Error::ToString() const { return std::string(shoal::ToString(code)) + ": " + text; }
 
 Error Error::In(std::string_view context) const {
-  return Error{code, std::string(context) + ": " + text};
+  return Error{code, std::string(context) + ": " + text, retry_after};
 }
 
 }  // namespace shoal

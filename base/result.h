@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "base/check.h"
+#include "base/time.h"
 
 namespace shoal {
 
@@ -28,6 +29,8 @@ std::string_view ToString(Code code);
 struct Error {
   Code code = Code::kInvalid;
   std::string text;
+  // With kRetryLater: not before this has passed, by the word of whoever refused. 0: no word.
+  Duration retry_after{0};
 
   // "not found: <text>", for logs and terminals.
   [[nodiscard]] std::string ToString() const;

@@ -15,16 +15,26 @@ struct UnitName {
 
 constexpr std::array kDurations{UnitName{"us", 1}, UnitName{"ms", 1e3}, UnitName{"s", 1e6},
                                 UnitName{"m", 60e6}, UnitName{"h", 3600e6}};
-constexpr std::array kSizes{UnitName{"", 1},           UnitName{"B", 1},
-                            UnitName{"kB", 1e3},       UnitName{"MB", 1e6},
-                            UnitName{"GB", 1e9},       UnitName{"TB", 1e12},
-                            UnitName{"KiB", 1024.0},   UnitName{"MiB", 1048576.0},
-                            UnitName{"GiB", 1073741824.0}, UnitName{"TiB", 1099511627776.0}};
-constexpr std::array kRates{UnitName{"bit/s", 0.125},    UnitName{"kbit/s", 125.0},
-                            UnitName{"Mbit/s", 125e3},   UnitName{"Gbit/s", 125e6},
-                            UnitName{"B/s", 1},          UnitName{"kB/s", 1e3},
-                            UnitName{"MB/s", 1e6},       UnitName{"GB/s", 1e9},
-                            UnitName{"KiB/s", 1024.0},   UnitName{"MiB/s", 1048576.0},
+constexpr std::array kSizes{UnitName{"", 1},
+                            UnitName{"B", 1},
+                            UnitName{"kB", 1e3},
+                            UnitName{"MB", 1e6},
+                            UnitName{"GB", 1e9},
+                            UnitName{"TB", 1e12},
+                            UnitName{"KiB", 1024.0},
+                            UnitName{"MiB", 1048576.0},
+                            UnitName{"GiB", 1073741824.0},
+                            UnitName{"TiB", 1099511627776.0}};
+constexpr std::array kRates{UnitName{"bit/s", 0.125},
+                            UnitName{"kbit/s", 125.0},
+                            UnitName{"Mbit/s", 125e3},
+                            UnitName{"Gbit/s", 125e6},
+                            UnitName{"B/s", 1},
+                            UnitName{"kB/s", 1e3},
+                            UnitName{"MB/s", 1e6},
+                            UnitName{"GB/s", 1e9},
+                            UnitName{"KiB/s", 1024.0},
+                            UnitName{"MiB/s", 1048576.0},
                             UnitName{"GiB/s", 1073741824.0}};
 
 // Beyond this, 64 bits of microseconds or bytes could overflow.
@@ -39,8 +49,8 @@ Result<std::int64_t> Parse(std::string_view text, const std::array<UnitName, N>&
   };
   if (text == "0") return std::int64_t{0};
   double number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number,
-                                            std::chars_format::fixed);
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
   if (error != std::errc() || number < 0) return wrong();
   const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
   for (const auto& candidate : units) {
@@ -89,7 +99,9 @@ Result<Bytes> ParseRate(std::string_view text) {
   return Bytes(*value);
 }
 
-std::string FormatDuration(Duration duration) { return Format(duration.count(), kDurations, false); }
+std::string FormatDuration(Duration duration) {
+  return Format(duration.count(), kDurations, false);
+}
 
 std::string FormatSize(Bytes bytes) { return Format(bytes.count(), kSizes, true); }
 

@@ -71,7 +71,8 @@ struct DownloadLimits {
       std::chrono::seconds(10);  // token, redirect and cold cache take seconds
   Duration ban = std::chrono::minutes(5);
   Duration give_up = std::chrono::seconds(30);
-  int upstream_tries = 4;  // of retryable errors, in a row
+  int upstream_tries = 4;                               // of retryable errors, in a row
+  Duration retry_after_max = std::chrono::seconds(10);  // a wish of the upstream that is waited for
 };
 
 inline constexpr Duration kPenaltyMax = std::chrono::seconds(30);

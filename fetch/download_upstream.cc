@@ -142,13 +142,15 @@ void Download::Impl::OnUpstreamFailed(const Error& error) {
   const bool again = error.code == Code::kRetryLater || error.code == Code::kCancelled ||
                      error.code == Code::kCorrupt;
   ++upstream_failures_;
-  if (!again || upstream_failures_ >= limits_.upstream_tries) {
+  if (!again || upstream_failures_ >= limits_.upstream_tries ||
+      error.retry_after > limits_.retry_after_max) {
     upstream_error_ = error;
     SetAlone(false);
     return;
   }
-  upstream_at_ =
-      now_ + kUpstreamBackoff * (std::int64_t{1} << std::min(upstream_failures_ - 1, 10));
+  const Duration backoff =
+      kUpstreamBackoff * (std::int64_t{1} << std::min(upstream_failures_ - 1, 10));
+  upstream_at_ = now_ + std::max(backoff, error.retry_after);
 }
 
 bool Download::Impl::Backed(PieceIndex at) const {

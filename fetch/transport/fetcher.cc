@@ -182,10 +182,19 @@ void Fetcher::Sweep() {
   }
 }
 
-void Fetcher::OnPeerGone(const PeerId& peer) {
+std::vector<std::shared_ptr<Transfer>> Fetcher::All() const {
   std::vector<std::shared_ptr<Transfer>> all;
+  all.reserve(transfers_.size());
   for (const auto& [digest, transfer] : transfers_) all.push_back(transfer);
-  for (const auto& transfer : all) transfer->OnPeerGone(peer);
+  return all;
+}
+
+void Fetcher::OnPeerAppeared(const PeerId& peer) {
+  for (const auto& transfer : All()) transfer->OnPeerAppeared(peer);
+}
+
+void Fetcher::OnPeerGone(const PeerId& peer) {
+  for (const auto& transfer : All()) transfer->OnPeerGone(peer);
 }
 
 TransferView Fetcher::ViewOf(const Transfer& transfer) const {
@@ -211,9 +220,7 @@ std::vector<TransferView> Fetcher::Active() const {
 
 void Fetcher::StopAll() {
   stopping_ = true;
-  std::vector<std::shared_ptr<Transfer>> all;
-  for (const auto& [digest, transfer] : transfers_) all.push_back(transfer);
-  for (const auto& transfer : all) transfer->Abandon("the agent is stopping");
+  for (const auto& transfer : All()) transfer->Abandon("the agent is stopping");
 }
 
 }  // namespace shoal::fetch

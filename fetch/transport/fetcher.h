@@ -60,6 +60,8 @@ class Fetcher {
   std::shared_ptr<LiveBlob> Find(const Digest& digest);
 
   // On the loop.
+  // It may hold what is being fetched: running transfers ask it.
+  void OnPeerAppeared(const PeerId& peer);
   void OnPeerGone(const PeerId& peer);
   [[nodiscard]] std::vector<TransferView> Active() const;
   [[nodiscard]] std::size_t active_count() const { return transfers_.size(); }
@@ -71,6 +73,8 @@ class Fetcher {
   std::shared_ptr<Transfer> Begin(FetchRequest request);
   void Ended(const std::shared_ptr<Transfer>& transfer, const Result<Bytes>& result);
   void Sweep();
+  // A copy: what is done to each may end it.
+  [[nodiscard]] std::vector<std::shared_ptr<Transfer>> All() const;
   TransferView ViewOf(const Transfer& transfer) const;
 
   TransferPorts ports_;

@@ -56,7 +56,8 @@ struct HttpCall {
   std::string ca_file;
   bool insecure = false;
   bool follow_redirects = false;
-  std::optional<std::string> user_password;  // Basic, "user:password"; dropped on cross-host redirects
+  std::optional<std::string>
+      user_password;  // Basic, "user:password"; dropped on cross-host redirects
 
   Duration connect_timeout = std::chrono::seconds(5);
   // Without a byte received for this long the call fails (headers included). 0: no limit.

@@ -25,7 +25,8 @@ LiveBlob::LiveBlob(Digest digest, Geometry geometry, SharedFile file, StreamMode
       mode_(mode),
       on_reader_(std::move(on_reader)),
       chain_(geometry),
-      have_(geometry.count()) {}
+      have_(geometry.count()),
+      let_(geometry.count()) {}
 
 Chain LiveBlob::chain() const {
   const std::lock_guard lock(mutex_);
@@ -75,11 +76,19 @@ void LiveBlob::AddPiece(PieceIndex piece) {
   WakeDue();
 }
 
-void LiveBlob::Forget(const std::vector<PieceIndex>& pieces,
+bool LiveBlob::Forget(const std::vector<PieceIndex>& pieces,
                       const std::vector<PieceIndex>& states) {
-  const std::lock_guard lock(mutex_);
-  for (const PieceIndex piece : states) chain_.Clear(piece);
-  for (const PieceIndex piece : pieces) have_.Clear(piece);
+  {
+    const std::lock_guard lock(mutex_);
+    for (const PieceIndex piece : states) chain_.Clear(piece);
+    for (const PieceIndex piece : pieces) {
+      have_.Clear(piece);
+      spoiled_ |= let_.Has(piece);
+    }
+    if (!spoiled_) return false;
+  }
+  Fail({Code::kCorrupt, "bytes that were sent already proved wrong"});
+  return true;
 }
 
 void LiveBlob::Prove() {
@@ -118,6 +127,7 @@ void LiveBlob::SettleOrigin() {
 }
 
 Bytes LiveBlob::ReadableEndLocked(Bytes offset) const {
+  if (spoiled_) return offset;
   if (proved_) return geometry_.blob();
   if (mode_ == StreamMode::kProved) return offset;
   PieceIndex piece = geometry_.At(offset);
@@ -131,7 +141,13 @@ Bytes LiveBlob::ReadableEndLocked(Bytes offset) const {
 
 Bytes LiveBlob::ReadableEnd(Bytes offset) {
   const std::lock_guard lock(mutex_);
-  return ReadableEndLocked(offset);
+  const Bytes end = ReadableEndLocked(offset);
+  if (!proved_) {
+    for (PieceIndex piece = geometry_.At(offset); geometry_.OffsetOf(piece) < end; ++piece) {
+      let_.Set(piece);
+    }
+  }
+  return end;
 }
 
 std::optional<Error> LiveBlob::Failure() {

@@ -56,7 +56,9 @@ class LiveBlob final : public ReadGate {
   // Producer's side.
   void SetState(PieceIndex piece, const ChainState& state);
   void AddPiece(PieceIndex piece);
-  void Forget(const std::vector<PieceIndex>& pieces, const std::vector<PieceIndex>& states);
+  // Returns true when a reader was let at one of them: then this LiveBlob has failed for good, as
+  // nothing that began with those bytes may be completed, and a new one must take its place.
+  bool Forget(const std::vector<PieceIndex>& pieces, const std::vector<PieceIndex>& states);
   void Prove();
   void Fail(Error error);
   void AddOrigin(const BlobOrigin& origin);
@@ -96,6 +98,8 @@ class LiveBlob final : public ReadGate {
   mutable std::mutex mutex_;
   Chain chain_;
   PieceMap have_;
+  PieceMap let_;  // pieces that readers were let at
+  bool spoiled_ = false;
   bool proved_ = false;
   std::optional<Error> failure_;
   BlobOrigin origin_;

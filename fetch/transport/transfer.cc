@@ -63,6 +63,10 @@ void Transfer::AnswerReady(Result<std::shared_ptr<LiveBlob>> result) {
   idle_since_ = ports_.loop.Now();
 }
 
+void Transfer::OnPeerAppeared(const PeerId& peer) {
+  Feed([&](Time now, DownloadActions& out) { download_.OnHolders(now, {peer}, out); });
+}
+
 void Transfer::OnPeerGone(const PeerId& peer) {
   Feed([&](Time now, DownloadActions& out) { download_.OnPeerGone(now, peer, out); });
 }
@@ -339,22 +343,24 @@ void Transfer::Opened(Result<std::shared_ptr<PartialBlob>> partial) {
     NoteDiskError(partial.error());
     return;
   }
-  const Geometry& geometry = (*partial)->geometry();
   if (live_) live_->Fail({Code::kRetryLater, "the blob's pieces are cut otherwise now; ask again"});
+  MakeLive();
+  if (download_.have().count() > 0) {
+    live_->AddOrigin({.local = true});
+    AnswerReady(live_);
+  }
+  Run({});
+}
+
+void Transfer::MakeLive() {
+  const std::shared_ptr<PartialBlob>& partial = shared_->writer->partial();
+  const Geometry& geometry = partial->geometry();
+  readers_.clear();
   live_ = std::make_shared<LiveBlob>(
-      request_.digest, geometry, (*partial)->file(), ports_.mode,
+      request_.digest, geometry, partial->file(), ports_.mode,
       [weak = weak_from_this(), &loop = ports_.loop](int reader, PieceIndex piece) {
         loop.Post([weak, reader, piece] {
-          auto self = weak.lock();
-          if (!self || self->ended_ || !self->live_) return;
-          if (piece.value < self->live_->geometry().count()) {
-            self->readers_.insert(reader);
-          } else if (self->readers_.erase(reader) > 0) {
-            self->idle_since_ = self->ports_.loop.Now();
-          }
-          self->Feed([&](Time now, DownloadActions& out) {
-            self->download_.OnReader(now, reader, piece, out);
-          });
+          if (auto self = weak.lock()) self->OnReader(reader, piece);
         });
       });
   // What is on disk and what the core goes by are the same thing: it resumed from there.
@@ -364,10 +370,17 @@ void Transfer::Opened(Result<std::shared_ptr<PartialBlob>> partial) {
     if (piece.value > 0 && state != nullptr) live_->SetState(piece, *state);
     if (have.Has(piece)) live_->AddPiece(piece);
   }
-  if (have.count() > 0) live_->AddOrigin({.local = true});
   hooks_.on_live(live_);
-  if (have.count() > 0) AnswerReady(live_);
-  Run({});
+}
+
+void Transfer::OnReader(int reader, PieceIndex piece) {
+  if (ended_ || !live_) return;
+  if (piece.value < live_->geometry().count()) {
+    readers_.insert(reader);
+  } else if (readers_.erase(reader) > 0) {
+    idle_since_ = ports_.loop.Now();
+  }
+  Feed([&](Time now, DownloadActions& out) { download_.OnReader(now, reader, piece, out); });
 }
 
 void Transfer::Do(const LearnState& action) {
@@ -395,7 +408,7 @@ void Transfer::Do(const ForgetPieces& action) {
       return;
     }
   }
-  live_->Forget(action.pieces, action.states);
+  if (live_->Forget(action.pieces, action.states)) MakeLive();
 }
 
 void Transfer::OnHashed(RequestId id, const std::shared_ptr<PieceWriter>& writer,

@@ -71,6 +71,7 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
   void Start(std::vector<PeerId> known);
   // Called once the first piece is there, or it failed.
   void WhenReady(Ready ready);
+  void OnPeerAppeared(const PeerId& peer);
   void OnPeerGone(const PeerId& peer);
   // Nobody wants it any more: stops; the pieces stay on disk.
   void Abandon(const std::string& why);
@@ -115,6 +116,8 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
 
   void DropUpstreamCalls();
   void Opened(Result<std::shared_ptr<PartialBlob>> partial);
+  void MakeLive();
+  void OnReader(int reader, PieceIndex piece);
   void OnMapAnswer(RequestId id, const PeerId& peer, Result<HttpClient::Answer> answer);
   void OnHashed(RequestId id, const std::shared_ptr<PieceWriter>& writer, const HashedPiece& piece);
   void OnCallDone(RequestId id, const Status& status);

@@ -65,9 +65,10 @@ void UpstreamCall::Start() {
   authorization_ = shared_.authorizer.Known(request_.registry, request_.scope);
   if (const auto left = shared_.restraint.Left(request_.kind); left.count() > 0) {
     const auto seconds = std::chrono::ceil<std::chrono::seconds>(left).count();
-    request_.refused =
-        Error{Code::kRetryLater, request_.registry.host + " asked not to be asked for " +
-                                     std::to_string(seconds) + " s more"};
+    request_.refused = Error{Code::kRetryLater,
+                             request_.registry.host + " asked not to be asked for " +
+                                 std::to_string(seconds) + " s more",
+                             left};
   }
   Send();
 }
@@ -155,7 +156,7 @@ Error UpstreamCall::StatusError() const {
   }
   if (status_ == 405 || status_ == 501) return Error{Code::kUnsupported, text};
   if (status_ == 408 || status_ == 425 || status_ == 429 || status_ >= 500) {
-    return Error{Code::kRetryLater, text};
+    return Error{Code::kRetryLater, text, shared_.restraint.Left(request_.kind)};
   }
   return Error{Code::kInvalid, text};
 }

@@ -112,7 +112,7 @@ def test_kill_9_of_the_pulling_agent_then_no_piece_is_fetched_twice(rig):
     assert whole.status == 200
     assert whole.body == layer.data
     fetch = c.transfers(layer.digest)[0]
-    assert fetch["resumed"] >= had * PIECE, "verified pieces were lost"
+    assert fetch["resumed"] >= (had - 1) * PIECE, "verified pieces were lost"
     assert fetch["resumed"] + fetch["from_peers"] == layer.size, "pieces came twice"
     assert fetch["wasted"] == 0
     # Of what the holder sent in all, only what was in flight at the kill came twice.

@@ -106,8 +106,22 @@ class Containerd:
             f"/var/lib/containerd/io.containerd.content.v1.content/blobs/sha256/{name}")
 
     def forget(self, reference, namespace="k8s.io"):
-        """Removes an image and, at once, what only it needed."""
-        self.ctr("images", "rm", "--sync", reference, namespace=namespace)
+        """Removes an image, and with it what only it needed.
+
+        CRI gives each image two more names (its id, and name@digest), perhaps a moment later.
+        """
+        rows = [line.split() for line in self.ctr("images", "ls", namespace=namespace)
+                .stdout.splitlines()[1:]]
+        digest, = {row[2] for row in rows if row[0] == reference}
+
+        def gone():
+            for line in self.ctr("images", "ls", namespace=namespace).stdout.splitlines()[1:]:
+                name, _, target = line.split()[:3]
+                if target == digest:
+                    self.ctr("images", "rm", "--sync", name, namespace=namespace, check=False)
+            return not self.has_content(digest, namespace)
+
+        wait_until(f"{reference} is gone", gone)
 
     def run_image(self, reference, *command):
         """Runs a command in a container of the image and returns what it printed.

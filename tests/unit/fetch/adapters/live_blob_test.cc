@@ -109,6 +109,29 @@ TEST_F(LiveBlobTest, CoversWhatLiesInVerifiedPieces) {
   EXPECT_FALSE(live.Covers(kPiece, kPiece * 2));
 }
 
+TEST_F(LiveBlobTest, FailsForGoodWhenBytesThatWereSentProveWrong) {
+  LiveBlob live = Make();
+  live.AddPiece({0});
+  live.AddPiece({1});
+  live.AddPiece({2});
+  EXPECT_EQ(live.ReadableEnd(0_B), kPiece * 3);
+  EXPECT_TRUE(live.Forget({{1}}, {}));
+  EXPECT_TRUE(live.Failure().has_value());
+  EXPECT_EQ(live.ReadableEnd(0_B), 0_B);
+  live.AddPiece({1});
+  live.Prove();
+  EXPECT_EQ(live.ReadableEnd(kPiece * 3), kPiece * 3);
+}
+
+TEST_F(LiveBlobTest, GoesOnWhenNobodyWasSentWhatProvedWrong) {
+  LiveBlob live = Make();
+  live.AddPiece({0});
+  live.AddPiece({2});
+  EXPECT_EQ(live.ReadableEnd(0_B), kPiece);
+  EXPECT_FALSE(live.Forget({{2}}, {}));
+  EXPECT_FALSE(live.Failure().has_value());
+}
+
 TEST_F(LiveBlobTest, AnEmptyBlobIsReadableAtOnceWhenProved) {
   LiveBlob live(Digest{}, Cut(0_B), nullptr, StreamMode::kVerified, nullptr);
   live.AddPiece({0});

@@ -36,8 +36,8 @@ bool HasAll(const ContainerdInventory& inventory, const TestImage& image) {
 }
 
 const TestImage& App() {
-  static const TestImage image("reg.test/app:v1", {RandomBytes(70'000, 1), RandomBytes(900, 2)});
-  return image;
+  static const TestImage kImage("reg.test/app:v1", {RandomBytes(70'000, 1), RandomBytes(900, 2)});
+  return kImage;
 }
 
 TEST_F(ContainerdTest, ConnectsOnceContainerdIsThere) {
@@ -46,7 +46,7 @@ TEST_F(ContainerdTest, ConnectsOnceContainerdIsThere) {
   ASSERT_TRUE(heard_.AwaitAny());
   const ContainerdStatus status = adapter_->status();
   EXPECT_TRUE(status.connected);
-  EXPECT_NE(status.version.find("."), std::string::npos) << status.version;
+  EXPECT_NE(status.version.find('.'), std::string::npos) << status.version;
   EXPECT_EQ(status.content_root, process_.root());
   EXPECT_EQ(status.text, "");
 }
