@@ -1,5 +1,8 @@
 #include "agent/rest_threads.h"
 
+// <utility> first: Asio 1.74 with g++ 12 forgets it.
+#include <utility>
+
 #include <pplx/threadpool.h>
 
 namespace shoal::agent {
