@@ -136,6 +136,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         owner = self.server.owner
+        if owner.closing.is_set():  # gone: kept connections are not answered either
+            self.close_connection = True
+            return
         owner.requests.append((self.command, self.path, dict(self.headers.items())))
         try:
             owner.serve(self)
