@@ -420,7 +420,10 @@ Status Agent::Listen() {
   if (!admin) return admin.error();
   admin_ = std::move(*admin);
   loop_.Start();
-  loop_.Post([this] { discovery_->Start(); });
+  loop_.Post([this] {
+    discovery_->Start();
+    status_->Start();
+  });
   status_->SetReady(true);
   return Ok();
 }

@@ -60,8 +60,13 @@ struct Config {
     std::string group = "239.255.73.80:7385";
     Duration interval = std::chrono::seconds(5);
   } lan;
+  struct Dht {
+    std::string listen = "0.0.0.0:7384";
+    std::vector<std::string> bootstrap;
+  } dht;
   struct Rendezvous {
     std::string listen = "0.0.0.0:7383";
+    std::vector<std::string> federate;
   } rendezvous;
   struct Room {
     bool open = false;
@@ -78,6 +83,9 @@ struct Config {
     Duration peer_budget = std::chrono::seconds(1);
   } fetch;
   struct Limits {
+    std::string upload_rate = "0";
+    std::string download_rate = "0";
+    int upload_slots = 0;
     int connections = 1024;
   } limits;
   std::vector<RegistryEntry> registries;

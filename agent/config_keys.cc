@@ -155,6 +155,29 @@ Status IsName(const std::string& value) {
   return Wrong(value, "at most 64 bytes of printable ASCII");
 }
 
+// Keys whose feature this version does not have: only what means "without it" is taken, so that
+// nobody believes in a limit or a server that is not there.
+Status IsNotYet(const std::string& value) {
+  return Error{Code::kUnsupported,
+               "\"" + value + "\": this version of shoal cannot do that yet; leave the list empty"};
+}
+
+Status IsNoLimit(const std::string& value) {
+  auto rate = ParseRate(value);
+  if (!rate) return rate.error();
+  if (*rate == Bytes(0)) return Ok();
+  return Error{Code::kUnsupported,
+               "this version of shoal cannot limit rates yet; write \"0\" or leave it out"};
+}
+
+Status IsIndexKind(const std::string& value) {
+  if (value == "dht") {
+    return Error{Code::kUnsupported,
+                 "this version of shoal has no dht yet; use lan, rendezvous or static"};
+  }
+  return OneOf({"lan", "rendezvous", "static"})(value);
+}
+
 Status IsAbsolute(const std::string& value) {
   return value.empty() || value.front() == '/' ? Ok() : Status(Wrong(value, "an absolute path"));
 }
@@ -175,7 +198,7 @@ std::vector<ConfigKey> MakeTable() {
       Text("mirror.stream", &C::mirror, &C::Mirror::stream, OneOf({"verified", "proved"})),
       Text("peer.listen", &C::peer, &C::Peer::listen, IsEndpoint),
       List("peer.advertise", &C::peer, &C::Peer::advertise, IsEndpoint),
-      List("index.use", &C::index, &C::Index::use, OneOf({"lan", "rendezvous", "static"})),
+      List("index.use", &C::index, &C::Index::use, IsIndexKind),
       List("index.rendezvous", &C::index, &C::Index::rendezvous, IsServerUrl),
       List("index.static", &C::index, &C::Index::fixed, IsEndpoint),
       Time("index.sync_interval", &C::index, &C::Index::sync_interval, milliseconds(100), hours(1)),
@@ -183,6 +206,12 @@ std::vector<ConfigKey> MakeTable() {
            seconds(10)),
       Text("lan.group", &C::lan, &C::Lan::group, IsEndpoint),
       Time("lan.interval", &C::lan, &C::Lan::interval, milliseconds(100), hours(1)),
+      Text("dht.listen", &C::dht, &C::Dht::listen, IsEndpoint),
+      List("dht.bootstrap", &C::dht, &C::Dht::bootstrap, IsEndpoint),
+      List("rendezvous.federate", &C::rendezvous, &C::Rendezvous::federate, IsNotYet),
+      Text("limits.upload_rate", &C::limits, &C::Limits::upload_rate, IsNoLimit),
+      Text("limits.download_rate", &C::limits, &C::Limits::download_rate, IsNoLimit),
+      Number("limits.upload_slots", &C::limits, &C::Limits::upload_slots, 0, 0),
       Text("rendezvous.listen", &C::rendezvous, &C::Rendezvous::listen, IsEndpoint),
       Flag("room.open", &C::room, &C::Room::open),
       Size("store.max", &C::store, &C::Store::max, Bytes(1 << 20), Bytes(std::int64_t{1} << 50), 1),

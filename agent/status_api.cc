@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "agent/dashboard.h"
 #include "registry-proxy/image_name.h"
 
 namespace shoal::agent {
@@ -57,11 +58,17 @@ AdminReply StatusApi::Answer(const AdminRequest& request) {
   }
 }
 
+void StatusApi::SampleRates() {
+  rates_.Sample(parts_.loop.Now(), parts_.counters.Peers());
+  parts_.loop.After(Rates::kEvery, [this] { SampleRates(); });
+}
+
 AdminReply StatusApi::Route(const AdminRequest& request) {
   const auto& path = request.path;
   const auto is = [&](std::initializer_list<std::string_view> parts) {
     return std::equal(path.begin(), path.end(), parts.begin(), parts.end());
   };
+  if (path.empty()) return {200, "text/html; charset=utf-8", std::string(DashboardPage())};
   if (is({"healthz"})) return {200, "text/plain", "ok\n"};
   if (is({"readyz"})) {
     return ready_ ? AdminReply{200, "text/plain", "ready\n"}
@@ -169,10 +176,15 @@ Json StatusApi::Peers() const {
     peer["last_seen"] =
         Count(view.last_heard == Time{} ? 0 : ToUnixMs(wall - (now - view.last_heard)));
     peer["blobs"] = Count(static_cast<std::int64_t>(parts_.catalog.BlobCountOf(id)));
+    const PeerRate rate = rates_.Of(id);
+    peer["rate_in_bps"] = Count(rate.in_bps);
+    peer["rate_out_bps"] = Count(rate.out_bps);
     peer["bytes_in"] = Count(bytes.in);
     peer["bytes_out"] = Count(bytes.out);
     const auto banned = parts_.discovery.BannedUntil(id);
     peer["banned_until"] = Count(banned ? ToUnixMs(*banned) : 0);
+    // 1 for a peer that answers, less with each sync in a row that failed, 0 while banned.
+    peer["score"] = Json::number(banned ? 0.0 : 1.0 / (1 + view.failures));
     Push(peers, std::move(peer));
   }
   return peers;

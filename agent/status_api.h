@@ -14,6 +14,7 @@
 #include "agent/holdings.h"
 #include "agent/metrics.h"
 #include "agent/pulls.h"
+#include "agent/rates.h"
 #include "fetch/store/blob_store.h"
 #include "fetch/transport/fetcher.h"
 
@@ -40,6 +41,8 @@ class StatusApi {
   AdminReply Answer(const AdminRequest& request);
   // On the loop: remembers it for /v1/pulls.
   void OnTransferEnded(const fetch::TransferView& transfer, const Status& status);
+  // On the loop, once: begins to measure rates.
+  void Start() { SampleRates(); }
   // The mirror serves now, or no longer.
   void SetReady(bool ready) { ready_ = ready; }
 
@@ -51,6 +54,7 @@ class StatusApi {
   };
   static constexpr std::size_t kEndedMax = 200;
 
+  void SampleRates();
   AdminReply Route(const AdminRequest& request);
   Json Overview() const;
   Json Peers() const;
@@ -69,6 +73,7 @@ class StatusApi {
   Time started_;
   std::atomic<bool> ready_{false};
   std::deque<Ended> ended_;
+  Rates rates_;
 };
 
 }  // namespace shoal::agent

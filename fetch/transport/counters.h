@@ -35,6 +35,10 @@ struct Counters {
     to_peers += bytes;
     Add(peer, bytes, &OfPeer::out);
   }
+  [[nodiscard]] std::map<PeerId, OfPeer> Peers() const {
+    const std::lock_guard lock(mutex_);
+    return peers_;
+  }
   [[nodiscard]] OfPeer Of(const PeerId& peer) const {
     const std::lock_guard lock(mutex_);
     const auto it = peers_.find(peer);

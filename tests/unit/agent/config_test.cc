@@ -77,6 +77,15 @@ TEST(ConfigTest, RefusesWrongTypesAndValues) {
   EXPECT_NE(ErrorOf("[[registry]]\nurl = \"http://a\"\n").find("host"), std::string::npos);
 }
 
+TEST(ConfigTest, TakesKeysOfLaterFeaturesOnlyWhereTheyAskForNothing) {
+  EXPECT_EQ(ErrorOf("[limits]\nupload_rate = \"0\"\n[rendezvous]\nfederate = []\n"
+                    "[dht]\nlisten = \"0.0.0.0:7384\"\n"),
+            "");
+  EXPECT_NE(ErrorOf("[limits]\nupload_rate = \"1Mbit/s\"\n").find("yet"), std::string::npos);
+  EXPECT_NE(ErrorOf("[index]\nuse = [\"dht\"]\n").find("yet"), std::string::npos);
+  EXPECT_NE(ErrorOf("[rendezvous]\nfederate = [\"https://a:1\"]\n").find("yet"), std::string::npos);
+}
+
 TEST(ConfigTest, AsksForWhatAnIndexNeeds) {
   EXPECT_EQ(ErrorOf("[index]\nuse = [\"static\"]\n"), "");  // others may list us
   EXPECT_NE(ErrorOf("[index]\nuse = [\"rendezvous\"]\n").find("index.rendezvous"),
