@@ -109,7 +109,7 @@ Result<std::unique_ptr<Agent>> Agent::Start(const Config& config) {
   if (!lock) return lock.error();
   auto key = index::LoadOrMakeKey(config.agent.data_dir + "/identity");
   if (!key) return key.error();
-  std::unique_ptr<Agent> agent(new Agent(config, std::move(*key)));
+  std::unique_ptr<Agent> agent(new Agent(config, *key));
   agent->lock_ = std::move(*lock);
   for (auto step : {&Agent::OpenDisk, &Agent::MakeCore, &Agent::MakeIndexes, &Agent::Listen}) {
     if (auto done = (agent.get()->*step)(); !done) {
@@ -135,7 +135,7 @@ Status Agent::OpenDisk() {
   catalog_ = std::move(*catalog);
   auto tags = proxy::TagTable::Open(*env_);
   if (!tags) return tags.error();
-  tag_table_ = std::make_unique<proxy::TagTable>(std::move(*tags));
+  tag_table_ = std::make_unique<proxy::TagTable>(*tags);
 
   fetch::BlobStore::Options options;
   options.dir = folder + "/store";

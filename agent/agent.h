@@ -45,7 +45,7 @@ class Agent {
   [[nodiscard]] const PeerId& id() const { return key_.id(); }
 
  private:
-  Agent(const Config& config, index::SigningKey key) : config_(config), key_(std::move(key)) {}
+  Agent(const Config& config, const index::SigningKey& key) : config_(config), key_(key) {}
 
   Status OpenDisk();
   Status MakeCore();

@@ -197,10 +197,19 @@ std::string VariableOf(const std::string& key) {
   return name;
 }
 
+// SHOAL_INDEX_...: others are not ours (Kubernetes sets SHOAL_PORT for a service "shoal").
+bool NamesASection(std::string_view variable) {
+  const auto keys = ConfigKeys();
+  return std::any_of(keys.begin(), keys.end(), [&](const std::string& key) {
+    return variable.starts_with(VariableOf(key.substr(0, key.find('.') + 1)));
+  });
+}
+
 Status ApplyEnvironment(Config& config, const ConfigSources& sources) {
   std::vector<std::string> known;
   for (const auto& key : ConfigKeys()) known.push_back(VariableOf(key));
   for (const auto& [variable, value] : sources.environment) {
+    if (!NamesASection(variable)) continue;
     const auto it = std::find(known.begin(), known.end(), variable);
     if (it == known.end()) {
       return Error{Code::kInvalid, "environment: " + variable + " names no key; did you mean " +

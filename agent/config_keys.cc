@@ -15,6 +15,12 @@ Error Wrong(std::string_view value, std::string_view must) {
   return Error{Code::kInvalid, "\"" + std::string(value) + "\" is not " + std::string(must)};
 }
 
+Error NotYet(std::string_view value) {
+  return Error{
+      Code::kUnsupported,
+      "\"" + std::string(value) + "\": this version of shoal cannot do that yet; leave it out"};
+}
+
 template <class Section>
 ConfigKey Text(std::string name, Section Config::*section, std::string Section::*field,
                std::function<Status(const std::string&)> check = {}) {
@@ -52,6 +58,7 @@ ConfigKey Number(std::string name, Section Config::*section, int Section::*field
             int number = 0;
             const auto [end, error] =
                 std::from_chars(text.data(), text.data() + text.size(), number);
+            if (error == std::errc() && min == max && number != min) return NotYet(text);
             if (error != std::errc() || end != text.data() + text.size() || number < min ||
                 number > max) {
               return Wrong(text, "a whole number from " + std::to_string(min) + " to " +
@@ -157,17 +164,13 @@ Status IsName(const std::string& value) {
 
 // Keys whose feature this version does not have: only what means "without it" is taken, so that
 // nobody believes in a limit or a server that is not there.
-Status IsNotYet(const std::string& value) {
-  return Error{Code::kUnsupported,
-               "\"" + value + "\": this version of shoal cannot do that yet; leave the list empty"};
-}
+Status IsNotYet(const std::string& value) { return NotYet(value); }
 
 Status IsNoLimit(const std::string& value) {
   auto rate = ParseRate(value);
   if (!rate) return rate.error();
   if (*rate == Bytes(0)) return Ok();
-  return Error{Code::kUnsupported,
-               "this version of shoal cannot limit rates yet; write \"0\" or leave it out"};
+  return NotYet(value);
 }
 
 Status IsIndexKind(const std::string& value) {
@@ -208,11 +211,8 @@ std::vector<ConfigKey> MakeTable() {
       Time("lan.interval", &C::lan, &C::Lan::interval, milliseconds(100), hours(1)),
       Text("dht.listen", &C::dht, &C::Dht::listen, IsEndpoint),
       List("dht.bootstrap", &C::dht, &C::Dht::bootstrap, IsEndpoint),
-      List("rendezvous.federate", &C::rendezvous, &C::Rendezvous::federate, IsNotYet),
-      Text("limits.upload_rate", &C::limits, &C::Limits::upload_rate, IsNoLimit),
-      Text("limits.download_rate", &C::limits, &C::Limits::download_rate, IsNoLimit),
-      Number("limits.upload_slots", &C::limits, &C::Limits::upload_slots, 0, 0),
       Text("rendezvous.listen", &C::rendezvous, &C::Rendezvous::listen, IsEndpoint),
+      List("rendezvous.federate", &C::rendezvous, &C::Rendezvous::federate, IsNotYet),
       Flag("room.open", &C::room, &C::Room::open),
       Size("store.max", &C::store, &C::Store::max, Bytes(1 << 20), Bytes(std::int64_t{1} << 50), 1),
       Text("store.containerd", &C::store, &C::Store::containerd, IsAbsolute),
@@ -221,6 +221,9 @@ std::vector<ConfigKey> MakeTable() {
       Number("fetch.parallel_pieces", &C::fetch, &C::Fetch::parallel_pieces, 1, 256),
       Time("fetch.stall", &C::fetch, &C::Fetch::stall, milliseconds(50), hours(1)),
       Time("fetch.peer_budget", &C::fetch, &C::Fetch::peer_budget, milliseconds(10), hours(1)),
+      Text("limits.upload_rate", &C::limits, &C::Limits::upload_rate, IsNoLimit),
+      Text("limits.download_rate", &C::limits, &C::Limits::download_rate, IsNoLimit),
+      Number("limits.upload_slots", &C::limits, &C::Limits::upload_slots, 0, 0),
       Number("limits.connections", &C::limits, &C::Limits::connections, 16, 65536),
   };
 }

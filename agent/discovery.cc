@@ -19,7 +19,7 @@ constexpr std::size_t kRecordsPassedOnMax = 100;
 
 Discovery::Discovery(Options options, index::SigningKey key, Ports ports, Rng rng)
     : options_(std::move(options)),
-      key_(std::move(key)),
+      key_(key),
       ports_(std::move(ports)),
       roster_(options_.roster, key_.id(), options_.rooms, Rng(rng.Next())),
       rng_(rng) {

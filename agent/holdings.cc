@@ -65,7 +65,10 @@ void Holdings::SetContainerd(const fetch::ContainerdInventory& inventory) {
   }
 
   std::map<std::string, Digest> images;
-  for (const auto& image : inventory.images) images[image.name] = image.digest;
+  for (const auto& image : inventory.images) {
+    // CRI keeps each image under its id as well: no name that anybody pulls by.
+    if (!image.name.starts_with("sha256:")) images[image.name] = image.digest;
+  }
   const auto old_images = std::exchange(images_, std::move(images));
   bool changed = false;
   for (const auto& [name, digest] : old_images) {

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <optional>
 #include <sstream>
+#include <utility>
 
 namespace shoal::agent {
 namespace {
@@ -84,10 +85,11 @@ Result<Runtime> Inspect(const HostsOptions& options) {
   return runtime;
 }
 
-std::string Block(const std::string& certs) {
-  return std::string(kBlockBegin) + " (removed by `shoal hosts remove`)\n[plugins.\"" +
-         std::string(kCri) + "\".registry]\n  config_path = \"" + certs + "\"\n" +
-         std::string(kBlockEnd) + "\n";
+// whole  there was no file: it needs its version too.
+std::string Block(const std::string& certs, bool whole) {
+  return std::string(kBlockBegin) + " (removed by `shoal hosts remove`)\n" +
+         (whole ? "version = 2\n" : "") + "[plugins.\"" + std::string(kCri) +
+         "\".registry]\n  config_path = \"" + certs + "\"\n" + std::string(kBlockEnd) + "\n";
 }
 
 std::vector<std::string> Targets(const HostsOptions& options) {
@@ -104,9 +106,12 @@ Status CheckRegistry(const std::string& registry) {
                                    "like docker.io or reg.example:5000"};
 }
 
-Status InstallConfigPath(const HostsOptions& options, std::vector<std::string>& lines) {
-  const std::string before = Read(options.config).value_or("version = 2\n");
-  const std::string after = before + (before.ends_with('\n') ? "" : "\n") + Block(options.certs);
+// What config.toml will say; nothing is written yet.
+Result<std::string> WithConfigPath(const HostsOptions& options) {
+  const auto before = Read(options.config);
+  std::string after = before.value_or("");
+  if (!after.empty() && !after.ends_with('\n')) after += '\n';
+  after += Block(options.certs, !before.has_value());
   try {
     (void)toml::parse(after);
   } catch (const toml::parse_error&) {
@@ -114,12 +119,7 @@ Status InstallConfigPath(const HostsOptions& options, std::vector<std::string>& 
                                      " has a registry table of its own; set config_path = \"" +
                                      options.certs + "\" in it by hand, then run this again"};
   }
-  std::error_code error;
-  fs::create_directories(fs::path(options.config).parent_path(), error);
-  if (auto written = Write(options.config, after); !written) return written;
-  lines.push_back("set config_path in " + options.config +
-                  ": restart containerd for its CRI to read it");
-  return Ok();
+  return after;
 }
 
 }  // namespace
@@ -128,8 +128,17 @@ Result<std::vector<std::string>> InstallHosts(const HostsOptions& options) {
   std::vector<std::string> lines;
   auto runtime = Inspect(options);
   if (!runtime) return runtime.error();
+  // All that can be refused is refused before the first file is touched.
   for (const auto& registry : Targets(options)) {
     if (auto checked = CheckRegistry(registry); !checked) return checked.error();
+  }
+  std::optional<std::string> config;
+  if (!runtime->configured) {
+    auto text = WithConfigPath(options);
+    if (!text) return text.error();
+    config = std::move(*text);
+  }
+  for (const auto& registry : Targets(options)) {
     const fs::path folder = runtime->certs / registry;
     const fs::path file = folder / "hosts.toml";
     std::error_code error;
@@ -153,8 +162,12 @@ Result<std::vector<std::string>> InstallHosts(const HostsOptions& options) {
     if (auto written = Write(file, text); !written) return written.error();
     lines.push_back("wrote " + file.string());
   }
-  if (!runtime->configured) {
-    if (auto done = InstallConfigPath(options, lines); !done) return done.error();
+  if (config) {
+    std::error_code error;
+    fs::create_directories(fs::path(options.config).parent_path(), error);
+    if (auto written = Write(options.config, *config); !written) return written.error();
+    lines.push_back("set config_path in " + options.config +
+                    ": restart containerd for its CRI to read it");
   }
   return lines;
 }
@@ -197,8 +210,10 @@ Result<std::vector<std::string>> RemoveHosts(const HostsOptions& options) {
   if (options.registries.empty() && begin != std::string::npos) {
     auto end = config->find(kBlockEnd, begin);
     end = end == std::string::npos ? config->size() : config->find('\n', end) + 1;
-    if (auto written = Write(options.config, config->substr(0, begin) + config->substr(end));
-        !written) {
+    const std::string rest = config->substr(0, begin) + config->substr(end);
+    if (rest.empty()) {
+      fs::remove(options.config, error);
+    } else if (auto written = Write(options.config, rest); !written) {
       return written.error();
     }
     lines.push_back("removed config_path from " + options.config + ": restart containerd");

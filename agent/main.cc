@@ -6,11 +6,10 @@
 
 #include "agent/config.h"
 #include "agent/hosts.h"
+#include "agent/registry_setup.h"
 #include "agent/run.h"
 #include "agent/verbs.h"
 #include "index/keyfile/keyfile.h"
-
-extern char** environ;
 
 namespace shoal::agent {
 namespace {
@@ -25,7 +24,6 @@ struct Options {
   std::string runtime = "containerd";
 };
 
-// Only names that can be keys: other programs use SHOAL_ too (a shell's SHOAL_HOME).
 std::vector<std::pair<std::string, std::string>> Environment() {
   std::vector<std::pair<std::string, std::string>> variables;
   for (char** entry = environ; *entry != nullptr; ++entry) {
@@ -156,7 +154,11 @@ int Main(int argc, char** argv) {
   auto* config = app.add_subcommand("config", "the configuration");
   config->require_subcommand(1);
   with_config(config->add_subcommand("check", "whether it is right"))->callback([&] {
-    exit = WithConfig(options, [](const Config&) {
+    exit = WithConfig(options, [](const Config& loaded) {
+      if (auto registries = MakeRegistries(loaded); !registries) {
+        Fail(registries.error());
+        return Exit::kUsage;
+      }
       std::printf("the configuration is right\n");
       return Exit::kDone;
     });

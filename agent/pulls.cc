@@ -117,6 +117,10 @@ void Pulls::FetchNext(const SharedJob& job) {
         if (!status) return End(job, status.error().In(ToString(fetched.digest)));
         fetched.done = true;
         fetched.local = local;
+        // Proved, though its transfer may still be on the way to the disk.
+        for (const auto& transfer : ports_.fetcher.Active()) {
+          if (transfer.digest == fetched.digest) fetched.sources = transfer.sources;
+        }
         FetchNext(job);
       });
     });
@@ -126,9 +130,10 @@ void Pulls::FetchNext(const SharedJob& job) {
 
 void Pulls::OnTransferEnded(const fetch::TransferView& transfer) {
   for (auto& [id, job] : jobs_) {
-    if (job->view.state != PullState::kRunning) continue;
+    if (job->view.state == PullState::kFailed) continue;
     for (auto& blob : job->view.blobs) {
-      if (blob.digest == transfer.digest) blob.sources = transfer.sources;
+      if (blob.digest == transfer.digest && !blob.settled) blob.sources = transfer.sources;
+      blob.settled |= blob.digest == transfer.digest && blob.done;
     }
   }
 }

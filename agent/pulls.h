@@ -32,7 +32,8 @@ struct PullBlob {
   Bytes size;
   std::string media_type;
   bool done = false;
-  bool local = false;  // was here before
+  bool local = false;    // was here before
+  bool settled = false;  // its sources are final
   fetch::SourceBytes sources;
 };
 

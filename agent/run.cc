@@ -68,6 +68,12 @@ void WaitForStop(const sigset_t& signals) {
   sd_notify(0, "STOPPING=1");
 }
 
+// What the configuration says wrongly is 2; a host that does not let us is 1, not "no agent".
+Exit FailToStart(const Error& error) {
+  const bool usage = error.code == Code::kInvalid || error.code == Code::kUnsupported;
+  return Fail(usage ? error : Error{Code::kExhausted, error.text});
+}
+
 }  // namespace
 
 Exit RunAgent(const Config& config) {
@@ -75,11 +81,10 @@ Exit RunAgent(const Config& config) {
   LimitRestThreads();
   const sigset_t signals = BlockSignals();
   auto agent = Agent::Start(config);
-  if (!agent)
-    return Fail(agent.error().code == Code::kInvalid ? agent.error()
-                                                     : Error{Code::kExhausted, agent.error().text});
+  if (!agent) return FailToStart(agent.error());
   spdlog::info("shoal {} runs as {}: mirror {}, peers {}, status {}", SHOAL_VERSION,
-               (*agent)->id().Hex(), config.mirror.listen, config.peer.listen, config.agent.admin);
+               (*agent)->id().Hex(), config.mirror.listen,
+               config.room.open ? config.peer.listen : "none", config.agent.admin);
   sd_notify(0, "READY=1");
   WaitForStop(signals);
   (*agent)->Stop();
@@ -91,18 +96,15 @@ Exit RunIndexServer(const Config& config) {
   SetUpLogs(config);
   LimitRestThreads();
   const sigset_t signals = BlockSignals();
-  const auto fail = [](const Error& error) {
-    return Fail(error.code == Code::kInvalid ? error : Error{Code::kExhausted, error.text});
-  };
   std::error_code error;
   std::filesystem::create_directories(config.agent.data_dir, error);
   auto key = index::LoadOrMakeKey(config.agent.data_dir + "/identity");
-  if (!key) return fail(key.error());
+  if (!key) return FailToStart(key.error());
   AsioLoop loop;
   loop.Start();
   auto server = index::RendezvousServer::Start(
       {.listen = *index::ParseEndpoint(config.rendezvous.listen), .limits = {}}, *key, loop);
-  if (!server) return fail(server.error());
+  if (!server) return FailToStart(server.error());
   const WallTime started = loop.Wall();
   auto admin = AdminServer::Start(
       *index::ParseEndpoint(config.agent.admin), [&](const AdminRequest& request) -> AdminReply {
@@ -127,7 +129,7 @@ Exit RunIndexServer(const Config& config) {
         status["registrations"] = Json::number(static_cast<std::int64_t>(entries));
         return JsonReply(status);
       });
-  if (!admin) return fail(admin.error());
+  if (!admin) return FailToStart(admin.error());
   spdlog::info("index server {} listens on {}; give it to agents as https://<this host>:{}#{}",
                SHOAL_VERSION, config.rendezvous.listen,
                index::ParseEndpoint(config.rendezvous.listen)->port, key->id().Hex());

@@ -105,20 +105,27 @@ std::shared_ptr<Transfer> Fetcher::Begin(FetchRequest request) {
 
 void Fetcher::Fetch(FetchRequest request, std::function<void(Status)> done) {
   const Digest digest = request.digest;
-  Open(std::move(request), [this, digest, alive = std::weak_ptr(alive_),
-                            done = std::move(done)](Result<std::shared_ptr<LiveBlob>> live) {
+  Open(request, [this, request, digest, alive = std::weak_ptr(alive_),
+                 done = std::move(done)](Result<std::shared_ptr<LiveBlob>> live) {
     if (alive.expired()) return;
     if (!live) {
       ports_.loop.Post([done, error = live.error()] { done(error); });
       return;
     }
-    ports_.loop.Post([this, alive, digest, done, blob = *live] {
+    ports_.loop.Post([this, alive, request, digest, done, blob = *live] {
       if (alive.expired()) return;
       ++kept_[digest];
-      blob->AwaitEnd([this, alive, digest, done, blob](bool proved) {
-        ports_.loop.Post([this, alive, digest, done, blob, proved] {
+      blob->AwaitEnd([this, alive, request, digest, done, blob](bool proved) {
+        ports_.loop.Post([this, alive, request, digest, done, blob, proved] {
           if (alive.expired()) return;
           if (--kept_[digest] <= 0) kept_.erase(digest);
+          if (!proved && transfers_.contains(digest)) {
+            // What was sent of it proved wrong, or it is cut otherwise now: the transfer goes on.
+            ports_.pool.Post([this, alive, request, done] {
+              if (!alive.expired()) Fetch(request, done);
+            });
+            return;
+          }
           done(proved ? Ok() : Status(*blob->Failure()));
         });
       });

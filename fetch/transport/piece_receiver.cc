@@ -110,15 +110,16 @@ bool PieceReceiver::TakeSome(ByteSpan bytes) {
     } else if (!hasher_ || hasher_->position() != start) {
       return Stop({Code::kInvalid, "the state before this piece is not known"});
     }
-    direct_ = run_.writer->Claim(piece_, run_.request);
+    way_ = run_.writer->Claim(piece_, run_.request) ? Way::kDirect : Way::kAside;
     aside_.clear();
   }
   hasher_->Update(bytes);
-  if (direct_) {
+  if (way_ == Way::kDirect) {
     if (auto written = run_.writer->Write(piece_, run_.request, position_, bytes); !written) {
-      return Stop(written.error());
+      if (written.error().code != Code::kCancelled) return Stop(written.error());
+      way_ = Way::kLost;
     }
-  } else {
+  } else if (way_ == Way::kAside) {
     aside_.insert(aside_.end(), bytes.begin(), bytes.end());
   }
   position_ += Bytes(static_cast<std::int64_t>(bytes.size()));
@@ -127,7 +128,7 @@ bool PieceReceiver::TakeSome(ByteSpan bytes) {
 
 bool PieceReceiver::EndPiece() {
   const Geometry& geometry = run_.writer->geometry();
-  HashedPiece hashed{piece_, {}, false};
+  HashedPiece hashed{piece_, {}, false, false, run_.writer};
   bool right = true;
   if (piece_ == geometry.last()) {
     hashed.digest_ok = hasher_->Finish() == run_.digest;
@@ -137,12 +138,16 @@ bool PieceReceiver::EndPiece() {
     const ChainState* next = run_.chain ? run_.chain->Before(piece_ + 1) : nullptr;
     right = next == nullptr || *next == hashed.after;
   }
-  if (!direct_ && right && run_.writer->Take(piece_, run_.request)) {
+  if (way_ == Way::kAside && right && run_.writer->Take(piece_, run_.request)) {
     auto written =
         run_.writer->Write(piece_, run_.request, geometry.OffsetOf(piece_), std::span(aside_));
     if (!written && written.error().code != Code::kCancelled) return Stop(written.error());
   }
-  if (!right) run_.writer->Release(piece_, run_.request);
+  if (right) {
+    hashed.displaced = !run_.writer->Finish(piece_, run_.request);
+  } else {
+    run_.writer->Release(piece_, run_.request);
+  }
   events_.on_piece(hashed);
   ++piece_;
   return true;

@@ -22,6 +22,9 @@ struct HashedPiece {
   PieceIndex piece;
   ChainState after{};
   bool digest_ok = false;
+  // Nothing speaks against these bytes, but another request's are on the disk.
+  bool displaced = false;
+  std::shared_ptr<PieceWriter> writer;  // the one that was written to
 };
 
 // All called on a data thread.
@@ -75,8 +78,13 @@ class PieceReceiver final : public HttpSink, public ByteSink {
   PieceIndex end_;  // one past the run's last piece
   Bytes position_;
   std::optional<ChainHasher> hasher_;
-  bool direct_ = false;           // we hold the piece's claim and write as bytes come
-  std::vector<std::byte> aside_;  // else the piece's bytes wait here
+  enum class Way {
+    kDirect,  // we hold the piece's claim and write as bytes come
+    kAside,   // another does: the piece's bytes wait in aside_
+    kLost,    // it was taken over while we wrote; only hashed from there on
+  };
+  Way way_ = Way::kAside;
+  std::vector<std::byte> aside_;
   bool finished_ = false;
 };
 

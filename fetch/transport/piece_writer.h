@@ -28,13 +28,16 @@ class PieceWriter {
 
   // Whether `request` may write `piece` from now on.
   bool Claim(PieceIndex piece, RequestId request);
-  // Takes the piece over from whoever has it, unless it has landed.
+  // Takes the piece over from whoever writes it, unless all of it is written and waits to be
+  // judged, or it has landed.
   bool Take(PieceIndex piece, RequestId request);
   // Writes if `request` holds the claim. Errors: kCancelled when it does not, else the disk's.
   Status Write(PieceIndex piece, RequestId request, Bytes offset, ByteSpan bytes);
+  // All of the piece is written: nobody takes it over until it is judged. Returns false when
+  // another request's bytes are there.
+  bool Finish(PieceIndex piece, RequestId request);
   // The request is over, or its bytes were wrong: whoever comes next may write.
   void Release(PieceIndex piece, RequestId request);
-  void ReleaseAll(RequestId request);
   // The piece was verified: nobody writes it any more, until Reopen.
   void Land(PieceIndex piece);
   void Reopen(PieceIndex piece);
@@ -48,11 +51,15 @@ class PieceWriter {
   std::mutex& StripeOf(PieceIndex piece) {
     return stripes_[static_cast<std::size_t>(piece.value) % kStripes];
   }
-  RequestId& OwnerOf(PieceIndex piece) { return owners_[static_cast<std::size_t>(piece.value)]; }
+  struct Owner {
+    RequestId request = kFree;
+    bool finished = false;
+  };
+  Owner& OwnerOf(PieceIndex piece) { return owners_[static_cast<std::size_t>(piece.value)]; }
 
   std::shared_ptr<PartialBlob> partial_;
   std::array<std::mutex, kStripes> stripes_;
-  std::vector<RequestId> owners_;  // owners_[i] is guarded by the stripe of i
+  std::vector<Owner> owners_;  // owners_[i] is guarded by the stripe of i
 };
 
 }  // namespace shoal::fetch

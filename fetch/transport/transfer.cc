@@ -181,7 +181,7 @@ ReceiverEvents Transfer::EventsFor(RequestId id, std::optional<PeerId> peer) {
     }
   };
   events.on_piece = [self, id](const HashedPiece& piece) {
-    self->ports_.loop.Post([self, id, piece] { self->OnHashed(id, self->shared_->writer, piece); });
+    self->ports_.loop.Post([self, id, piece] { self->OnHashed(id, piece); });
   };
   events.on_done = [self, id](const Status& status) {
     self->ports_.loop.Post([self, id, status] { self->OnCallDone(id, status); });
@@ -196,7 +196,7 @@ ReceiverEvents Transfer::EventsFor(RequestId id, std::optional<PeerId> peer) {
     }
     // As the core does it: a very large blob has larger pieces.
     Bytes piece = self->limits_.piece;
-    while (size / piece >= kPiecesMax && piece < kPieceBytesMax) piece = piece * 2;
+    while (size > piece * kPiecesMax && piece < kPieceBytesMax) piece = piece * 2;
     auto geometry = Geometry::Make(size, piece);
     if (!geometry) return geometry.error();
     const std::lock_guard lock(self->shared_->mutex);
@@ -313,10 +313,14 @@ void Transfer::Do(const UseGeometry& action) {
   }
   opening_ = true;
   ports_.pool.Post([self = shared_from_this(), geometry = action.geometry] {
-    auto partial = self->ports_.store.OpenPartial(self->request_.digest, geometry);
-    if (partial) {
-      const std::lock_guard lock(self->shared_->mutex);
-      self->shared_->writer = std::make_shared<PieceWriter>(*partial, (*partial)->have());
+    // An answer of the upstream may open it at the same time: one writer a file.
+    const std::lock_guard lock(self->shared_->mutex);
+    auto& open = self->shared_->writer;
+    auto partial = open && open->geometry() == geometry
+                       ? Result(open->partial())
+                       : self->ports_.store.OpenPartial(self->request_.digest, geometry);
+    if (partial && (!open || open->partial() != *partial)) {
+      open = std::make_shared<PieceWriter>(*partial, (*partial)->have());
     }
     self->ports_.loop.Post(
         [self, partial = std::move(partial)]() mutable { self->Opened(std::move(partial)); });
@@ -411,12 +415,25 @@ void Transfer::Do(const ForgetPieces& action) {
   if (live_->Forget(action.pieces, action.states)) MakeLive();
 }
 
-void Transfer::OnHashed(RequestId id, const std::shared_ptr<PieceWriter>& writer,
-                        const HashedPiece& hashed) {
+void Transfer::OnHashed(RequestId id, const HashedPiece& hashed) {
+  const std::shared_ptr<PieceWriter>& writer = hashed.writer;
   const auto call = calls_.find(id);
-  if (ended_ || call == calls_.end() || writer == nullptr) return;
+  // Of a request that was taken back, or of a file that is cut otherwise: nobody will judge it.
+  if (ended_ || call == calls_.end() || download_.chain() == nullptr ||
+      !(writer->geometry() == download_.chain()->geometry())) {
+    writer->Release(hashed.piece, id);
+    return;
+  }
   const bool from_upstream = call->second.upstream_call.has_value();
-  const bool had = download_.have().size() > 0 && download_.have().Has(hashed.piece);
+  const bool had = download_.have().Has(hashed.piece);
+  if (!had && hashed.displaced) {
+    // The request whose bytes are on the disk will be judged for them, or the piece asked again.
+    const Call lost = std::move(call->second);
+    if (lost.peer_call) ports_.client.Cancel(*lost.peer_call);
+    if (lost.upstream_call) ports_.upstream.Cancel(*lost.upstream_call);
+    FailLater(id, {Code::kRetryLater, "another answer for the same piece was in its way"});
+    return;
+  }
   Feed([&](Time now, DownloadActions& out) {
     download_.OnPieceHashed(now, id, hashed.piece, hashed.after, hashed.digest_ok, out);
     if (had) return;
@@ -429,6 +446,7 @@ void Transfer::OnHashed(RequestId id, const std::shared_ptr<PieceWriter>& writer
     if (auto kept = writer->partial()->MarkPiece(hashed.piece); !kept) {
       spdlog::warn("{}: {}", ToString(request_.digest), kept.error().text);
     }
+    if (!live_ || opening_) return;  // it will begin with what is here
     live_->AddOrigin({.peers = !from_upstream, .upstream = from_upstream});
     live_->AddPiece(hashed.piece);
   });

@@ -119,7 +119,7 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
   void MakeLive();
   void OnReader(int reader, PieceIndex piece);
   void OnMapAnswer(RequestId id, const PeerId& peer, Result<HttpClient::Answer> answer);
-  void OnHashed(RequestId id, const std::shared_ptr<PieceWriter>& writer, const HashedPiece& piece);
+  void OnHashed(RequestId id, const HashedPiece& piece);
   void OnCallDone(RequestId id, const Status& status);
   void FailLater(RequestId id, Error error);
   ReceiverEvents EventsFor(RequestId id, std::optional<PeerId> peer);

@@ -47,7 +47,7 @@ http::status_code ToHttp(RendezvousStatus status) {
 // A request that is answered once, whatever becomes of those who hold it.
 class Pending {
  public:
-  explicit Pending(http::http_request request) : request_(std::move(request)) {}
+  explicit Pending(const http::http_request& request) : request_(request) {}
   ~Pending() {
     if (!answered_) Fail({RendezvousStatus::kUnavailable, "the index server is stopping"});
   }

@@ -66,7 +66,8 @@ void Mirror::Handle(fetch::HttpRequest request, HttpServer::Responder respond) {
   auto ask = std::make_shared<Ask>();
   ask->pull = std::move(std::get<PullRequest>(parsed));
   ask->head = head;
-  ask->range = fetch::FindHeader(request.headers, "range");
+  // RFC 9110, section 14.2: ranges are for GET.
+  if (!head) ask->range = fetch::FindHeader(request.headers, "range");
   ask->if_range = fetch::FindHeader(request.headers, "if-range");
   ask->if_none_match = fetch::FindHeader(request.headers, "if-none-match");
   ask->remote = request.remote;
@@ -253,6 +254,7 @@ void Mirror::Blob(const SharedAsk& ask) {
 }
 
 void Mirror::PassOn(const SharedAsk& ask) {
+  Bound(ask);
   ports_.pass_on(ask->pull, [self = shared_from_this(), ask](Result<PassedOn> answer) {
     if (!answer) return ask->respond(ErrorReply(FromError(answer.error(), true), ask->head));
     HttpReply reply;

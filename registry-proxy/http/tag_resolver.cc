@@ -46,18 +46,25 @@ void TagResolver::Resolve(const std::string& registry, const std::string& reposi
       return done(*known);
     }
   }
-  Question& question = asked_[name];
+  const auto [it, first] = asked_.try_emplace(name);
+  Question& question = it->second;
+  if (!first && question.slow_at <= ports_.loop.Now()) {
+    if (auto known = LastKnown(name)) return done(*known);
+  }
   question.waiting.push_back(std::move(done));
-  if (question.waiting.size() > 1) return;
+  if (!first) return;
   question.registry = registry;
+  const Time slow_at = question.slow_at = ports_.loop.Now() + kStaleAfter;
   ports_.ask_upstream(registry, repository, tag, [this, name](Result<TagEntry> answer) {
     ports_.loop.Post([this, name, answer = std::move(answer)] { Answered(name, answer); });
   });
-  ports_.loop.After(kStaleAfter, [this, name] {
-    if (!asked_.contains(name) || asked_[name].waiting.empty()) return;
+  ports_.loop.After(kStaleAfter, [this, name, slow_at] {
+    const auto slow = asked_.find(name);
+    if (slow == asked_.end() || slow->second.slow_at != slow_at) return;
+    if (slow->second.waiting.empty()) return;
     if (auto known = LastKnown(name)) {
       spdlog::warn("tag {}: the upstream is slow; answering as last known", name);
-      Reply(name, *known);
+      for (auto& waiting : std::exchange(slow->second.waiting, {})) waiting(*known);
     }
   });
 }
@@ -66,6 +73,12 @@ void TagResolver::Answered(const std::string& name, const Result<TagEntry>& answ
   const auto it = asked_.find(name);
   if (it == asked_.end()) return;
   const std::string registry = it->second.registry;
+  // Out of the books first: whoever is answered may ask again at once.
+  const std::vector<Done> waiting = std::move(it->second.waiting);
+  asked_.erase(it);
+  const auto reply = [&waiting](const Result<TagAnswer>& said) {
+    for (const auto& done : waiting) done(said);
+  };
   if (answer) {
     resting_.erase(registry);
     TagEntry entry = *answer;
@@ -73,24 +86,19 @@ void TagResolver::Answered(const std::string& name, const Result<TagEntry>& answ
     entry.checked_at = ports_.loop.Wall();
     cache_.Put(entry);
     ports_.on_learnt(entry);
-    Reply(name, TagAnswer{entry.digest, entry.media_type, entry.size, false});
+    reply(TagAnswer{entry.digest, entry.media_type, entry.size, false});
   } else if (answer.error().code == Code::kNotFound || answer.error().code == Code::kDenied) {
     if (answer.error().code == Code::kNotFound) cache_.Forget(name);
-    Reply(name, answer.error());
+    reply(answer.error());
   } else {
     resting_[registry] = ports_.loop.Now() + kRestAfterTrouble;
     if (auto known = LastKnown(name)) {
       spdlog::warn("tag {}: {}; answering as last known", name, answer.error().text);
-      Reply(name, *known);
+      reply(*known);
     } else {
-      Reply(name, answer.error());
+      reply(answer.error());
     }
   }
-  asked_.erase(name);
-}
-
-void TagResolver::Reply(const std::string& name, const Result<TagAnswer>& answer) {
-  for (auto& done : std::exchange(asked_[name].waiting, {})) done(answer);
 }
 
 }  // namespace shoal::proxy

@@ -56,12 +56,12 @@ class TagResolver {
  private:
   struct Question {
     std::string registry;
+    Time slow_at{};  // whoever has a last known answer waits no longer
     std::vector<Done> waiting;
   };
 
   void Answered(const std::string& name, const Result<TagEntry>& answer);
   [[nodiscard]] std::optional<TagAnswer> LastKnown(const std::string& name);
-  void Reply(const std::string& name, const Result<TagAnswer>& answer);
 
   Ports ports_;
   TagCache cache_;

@@ -147,6 +147,8 @@ TEST(ConfigTest, RefusesUnknownVariablesAndSets) {
   sources.path = "/nonexistent/shoal.toml";
   sources.environment = {{"SHOAL_AGENT_NAMES", "x"}};
   EXPECT_NE(LoadConfig(sources).error().text.find("SHOAL_AGENT_NAME"), std::string::npos);
+  sources.environment = {{"SHOAL_HOME", "x"}, {"SHOAL_PORT_7380_TCP", "x"}};
+  EXPECT_TRUE(LoadConfig(sources).ok());
   sources.environment.clear();
   sources.sets = {"agent.nane=x"};
   EXPECT_NE(LoadConfig(sources).error().text.find("agent.name"), std::string::npos);

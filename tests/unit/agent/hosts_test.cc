@@ -79,11 +79,19 @@ TEST_F(HostsTest, UsesTheConfigPathThatContainerdHas) {
   EXPECT_EQ(Read("config.toml"), before);
 }
 
+TEST_F(HostsTest, RemoveTakesAwayAConfigThatItMade) {
+  ASSERT_TRUE(InstallHosts(options_).ok());
+  EXPECT_NE(Read("config.toml").find("version = 2"), std::string::npos);
+  ASSERT_TRUE(RemoveHosts(options_).ok());
+  EXPECT_FALSE(fs::exists(options_.config));
+}
+
 TEST_F(HostsTest, RefusesAConfigThatItCannotExtend) {
   Write("config.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  x = 1\n");
   auto lines = InstallHosts(options_);
   ASSERT_FALSE(lines.ok());
   EXPECT_NE(lines.error().text.find("by hand"), std::string::npos);
+  EXPECT_FALSE(fs::exists(options_.certs));  // refused before anything was written
   Write("config.toml", "version = = 2\n");
   EXPECT_NE(InstallHosts(options_).error().text.find("is not TOML"), std::string::npos);
 }
