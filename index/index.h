@@ -26,6 +26,5 @@
 // - Cores are given `now`; each has one owner, the loop thread (beacons: the io thread).
 //
 // Limits  each header names its own: record 4 KiB, page 1 MiB and 2000 keys, beacon 1400 bytes,
-// 20,000
-//         peers, 1,000,000 keys a peer, 64 holders of a blob.
+//         20,000 peers, 1,000,000 keys a peer, 64 holders of a blob.
 #pragma once

@@ -75,9 +75,9 @@ std::shared_ptr<Transfer> Fetcher::Begin(FetchRequest request) {
   limits.parallel_pieces = std::clamp(share, 2, limits_.parallel_pieces);
 
   Transfer::Hooks hooks;
-  hooks.on_live = [this, digest](std::shared_ptr<LiveBlob> live) {
+  hooks.on_live = [this, digest](const std::shared_ptr<LiveBlob>& live) {
     const std::lock_guard lock(mutex_);
-    live_[digest] = std::move(live);
+    live_[digest] = live;
   };
   hooks.on_pieces = [this, digest] {
     const auto it = transfers_.find(digest);
@@ -133,9 +133,8 @@ void Fetcher::Fetch(FetchRequest request, std::function<void(Status)> done) {
   });
 }
 
-void Fetcher::Ended(const std::shared_ptr<Transfer>& transfer, const Result<Bytes>& result) {
+void Fetcher::Ended(std::shared_ptr<Transfer> transfer, const Result<Bytes>& result) {
   const Digest digest = transfer->digest();
-  const auto keep = transfer;  // the map's owner goes
   const TransferView view = ViewOf(*transfer);
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(ports_.loop.Now() -
                                                                           transfer->started());

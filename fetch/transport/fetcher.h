@@ -71,7 +71,8 @@ class Fetcher {
  private:
   void OpenOnLoop(FetchRequest request, Ready ready);
   std::shared_ptr<Transfer> Begin(FetchRequest request);
-  void Ended(const std::shared_ptr<Transfer>& transfer, const Result<Bytes>& result);
+  // By value: the map's owner goes meanwhile.
+  void Ended(std::shared_ptr<Transfer> transfer, const Result<Bytes>& result);
   void Sweep();
   // A copy: what is done to each may end it.
   [[nodiscard]] std::vector<std::shared_ptr<Transfer>> All() const;

@@ -361,7 +361,7 @@ void Transfer::MakeLive() {
   const Geometry& geometry = partial->geometry();
   readers_.clear();
   live_ = std::make_shared<LiveBlob>(
-      request_.digest, geometry, partial->file(), ports_.mode,
+      request_.digest, geometry, partial->file(), spoiled_ ? StreamMode::kProved : ports_.mode,
       [weak = weak_from_this(), &loop = ports_.loop](int reader, PieceIndex piece) {
         loop.Post([weak, reader, piece] {
           if (auto self = weak.lock()) self->OnReader(reader, piece);
@@ -412,7 +412,10 @@ void Transfer::Do(const ForgetPieces& action) {
       return;
     }
   }
-  if (live_->Forget(action.pieces, action.states)) MakeLive();
+  if (live_->Forget(action.pieces, action.states)) {
+    spoiled_ = true;
+    MakeLive();
+  }
 }
 
 void Transfer::OnHashed(RequestId id, const HashedPiece& hashed) {

@@ -142,6 +142,9 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
   bool opening_ = false;
   bool running_ = false;
   bool ended_ = false;
+  // Readers were sent bytes that proved wrong: from then on they get none before the digest is
+  // proved, so that it happens once at most.
+  bool spoiled_ = false;
   Time scheduled_ = kNever;
   Time started_{};
   std::set<int> readers_;

@@ -31,8 +31,8 @@ TEST(MetricsTest, ReadsEachNumberWhenItIsAsked) {
 
 // Byte counts must not be rounded: 2^53 is the most that a double holds exactly.
 TEST(MetricsTest, WritesLargeCountsExactly) {
-  const std::string text = RenderMetrics({{"shoal_bytes_total", "B.", Metric::Kind::kCounter,
-                                           [] { return 9007199254740991.0; }}});
+  const std::string text = RenderMetrics(
+      {{"shoal_bytes_total", "B.", Metric::Kind::kCounter, [] { return 9007199254740991.0; }}});
   EXPECT_THAT(text, HasSubstr("\nshoal_bytes_total 9007199254740991\n"));
 }
 

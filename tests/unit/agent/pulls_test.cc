@@ -1,5 +1,7 @@
 #include "agent/pulls.h"
 
+#include <gmock/gmock.h>
+
 #include "tests/unit/fetch/adapters/fetch_rig.h"
 
 namespace shoal::agent {
@@ -26,10 +28,10 @@ class PullsTest : public ::testing::Test {
       : host_(std::make_unique<fetch::TestHost>(1, folder_.path(), network_, upstream_)),
         config_("{}"),
         layer_(Pattern(50'000)),
-        manifest_(R"({"schemaVersion":2,"mediaType":")" +
-                  std::string(proxy::media::kOciManifest) + R"(","config":)" +
-                  Described(std::string(proxy::media::kOciConfig), config_) + R"(,"layers":[)" +
-                  Described("x/layer", layer_) + "," + Described("x/layer", layer_) + "]}"),
+        manifest_(R"({"schemaVersion":2,"mediaType":")" + std::string(proxy::media::kOciManifest) +
+                  R"(","config":)" + Described(std::string(proxy::media::kOciConfig), config_) +
+                  R"(,"layers":[)" + Described("x/layer", layer_) + "," +
+                  Described("x/layer", layer_) + "]}"),
         manifests_(host_->fetcher(), host_->pool()),
         tags_(proxy::TagResolver::Ports{
                   host_->loop(),
@@ -40,8 +42,7 @@ class PullsTest : public ::testing::Test {
                   },
                   [](const std::string&) { return Duration(0); },
                   [](const std::string&) { return std::vector<index::CatalogImage>(); },
-                  [](const std::string&) { return std::nullopt; },
-                  [](const proxy::TagEntry&) {}},
+                  [](const std::string&) { return std::nullopt; }, [](const proxy::TagEntry&) {}},
               {}),
         pulls_(Pulls::Ports{host_->loop(), host_->pool(), host_->fetcher(), host_->locals(),
                             manifests_, tags_, nullptr,

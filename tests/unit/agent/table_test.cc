@@ -25,9 +25,7 @@ TEST(TableTest, CountsCharactersAndNotBytes) {
             "hosts  2\n");
 }
 
-TEST(TableTest, AnEmptyTableIsItsHeader) {
-  EXPECT_EQ(Table({"A", "B"}).ToString(), "A  B\n");
-}
+TEST(TableTest, AnEmptyTableIsItsHeader) { EXPECT_EQ(Table({"A", "B"}).ToString(), "A  B\n"); }
 
 }  // namespace
 }  // namespace shoal::agent

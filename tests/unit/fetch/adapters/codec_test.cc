@@ -67,7 +67,7 @@ TEST(ZstdCodecTest, ReadsBackWhatItPacked) {
 }
 
 TEST(ZstdCodecTest, StopsABombAtItsLimit) {
-  const std::string packed = Compress(std::string(50'000'000, 'x'));
+  const std::string packed = Compress(std::string(8'000'000, 'x'));
   auto read = Decompress(packed, 1'000'000);
   ASSERT_FALSE(read.ok());
   EXPECT_EQ(read.error().code, Code::kExhausted);

@@ -304,15 +304,11 @@ class TestHost {
     fetcher_ = std::make_unique<Fetcher>(
         std::move(ports), limits, *locals_, [this](const Digest& digest) { return Others(digest); },
         Rng(7), std::move(hooks));
-    handler_ = std::make_shared<PeerServer>(PeerServerPorts{
-        loop_,
-        *pool_,
-        *fetcher_,
-        counters_,
-        [] { return std::string("{}"); },
-        [] { return std::vector<std::string>(); },
-        [](std::uint64_t, std::uint64_t, int) { return index::KeysPage(); },
-        [](const PeerId&) { return true; }});
+    handler_ = std::make_shared<PeerServer>(
+        PeerServerPorts{loop_, *pool_, *fetcher_, counters_, [] { return std::string("{}"); },
+                        [] { return std::vector<std::string>(); },
+                        [](std::uint64_t, std::uint64_t, int) { return index::KeysPage(); },
+                        [](const PeerId&) { return true; }});
     server_ = HttpServer::Start({.listen = {"127.0.0.1", 0},
                                  .name = "peer",
                                  .threads = 2,
@@ -451,16 +447,16 @@ class Liar {
  public:
   Liar(int seed, TestNetwork& network, std::string text, const Digest& claimed)
       : key_(TestKey(seed)), text_(std::move(text)) {
-    server_ = HttpServer::Start(
-                  {.listen = {"127.0.0.1", 0},
-                   .name = "liar",
-                   .threads = 1,
-                   .limits = {},
-                   .tls = TlsIdentity::Make(key_).value()},
-                  [this](const HttpRequest& request, const HttpServer::Responder& respond) {
-                    Answer(request, respond);
-                  })
-                  .value();
+    server_ =
+        HttpServer::Start({.listen = {"127.0.0.1", 0},
+                           .name = "liar",
+                           .threads = 1,
+                           .limits = {},
+                           .tls = TlsIdentity::Make(key_).value()},
+                          [this](const HttpRequest& request, const HttpServer::Responder& respond) {
+                            Answer(request, respond);
+                          })
+            .value();
     network.Join(key_.id(), server_->endpoint());
     network.Holds(key_.id(), claimed);
   }
@@ -521,9 +517,9 @@ class Reader {
       const Bytes readable = std::min(end, live_->ReadableEnd(at));
       if (readable > at) {
         std::string some(static_cast<std::size_t>((readable - at).count()), '\0');
-        EXPECT_TRUE(
-            live_->file()->ReadAt(at, std::as_writable_bytes(std::span(some.data(), some.size())))
-                .ok());
+        EXPECT_TRUE(live_->file()
+                        ->ReadAt(at, std::as_writable_bytes(std::span(some.data(), some.size())))
+                        .ok());
         text_ += some;
         continue;
       }

@@ -1,5 +1,7 @@
 #include "fetch/transport/fetcher.h"
 
+#include <gmock/gmock.h>
+
 #include "tests/unit/fetch/adapters/fetch_rig.h"
 
 namespace shoal::fetch {

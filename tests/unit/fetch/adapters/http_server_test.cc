@@ -1,5 +1,7 @@
 #include "fetch/transport/http_server.h"
 
+#include <gmock/gmock.h>
+
 #include <thread>
 
 #include "tests/unit/fetch/adapters/http_probe.h"

@@ -1,5 +1,7 @@
 #include "fetch/transport/local_blobs.h"
 
+#include <gmock/gmock.h>
+
 #include "tests/unit/fetch/adapters/fetch_rig.h"
 
 namespace shoal::fetch {
@@ -135,9 +137,9 @@ TEST_F(LocalBlobsTest, HashesAChangedFileAgain) {
   ASSERT_NE(locals_->Open(digest_), nullptr);
   pool_.RunAll();
   Spoil();
-  std::filesystem::last_write_time(store_.PathOf(digest_),
-                                   std::filesystem::file_time_type::clock::now() +
-                                       std::chrono::seconds(5));
+  std::filesystem::last_write_time(
+      store_.PathOf(digest_),
+      std::filesystem::file_time_type::clock::now() + std::chrono::seconds(5));
   const auto live = locals_->Open(digest_);
   ASSERT_NE(live, nullptr);
   EXPECT_FALSE(live->proved());

@@ -1,5 +1,7 @@
 #include "fetch/transport/piece_receiver.h"
 
+#include <gmock/gmock.h>
+
 #include <fcntl.h>
 #include <sys/resource.h>
 
@@ -19,7 +21,9 @@ constexpr std::size_t kPieceSize = 16 << 10;
 class PieceReceiverTest : public ::testing::Test {
  protected:
   PieceReceiverTest()
-      : store_(folder_.path()), text_(Pattern(kSize)), digest_(Sha256Of(text_)),
+      : store_(folder_.path()),
+        text_(Pattern(kSize)),
+        digest_(Sha256Of(text_)),
         chain_(TestChain(text_)) {
     partial_ = store_->OpenPartial(digest_, chain_.geometry()).value();
     writer_ = std::make_shared<PieceWriter>(partial_, partial_->have());
@@ -96,9 +100,11 @@ TEST_F(PieceReceiverTest, HashesAndWritesAPeersRunPieceByPiece) {
 }
 
 TEST_F(PieceReceiverTest, NamesWhatAPeersRefusalMeans) {
-  for (const auto& [status, code] :
-       {std::pair(403, Code::kDenied), {404, Code::kNotFound}, {416, Code::kCorrupt},
-        {503, Code::kRetryLater}, {200, Code::kRetryLater}}) {
+  for (const auto& [status, code] : {std::pair(403, Code::kDenied),
+                                     {404, Code::kNotFound},
+                                     {416, Code::kCorrupt},
+                                     {503, Code::kRetryLater},
+                                     {200, Code::kRetryLater}}) {
     Told told;
     const auto receiver = Make(RunOf(1, 0, 1), told);
     EXPECT_FALSE(receiver->OnHead(Head(status)));
@@ -275,8 +281,7 @@ TEST_F(PieceReceiverTest, AnEmptyBlobIsOnePieceOfNoBytes) {
   auto partial = store_->OpenPartial(empty, Geometry::Make(Bytes(0), kTestPiece).value()).value();
   writer_ = std::make_shared<PieceWriter>(partial, partial->have());
   Told told;
-  const auto receiver =
-      Make({1, empty, {0}, std::nullopt, std::nullopt, nullptr}, told);
+  const auto receiver = Make({1, empty, {0}, std::nullopt, std::nullopt, nullptr}, told);
   EXPECT_TRUE(receiver->OnStart(Bytes(0), Bytes(0)));
   receiver->OnDone(Ok());
   ASSERT_EQ(told.pieces.size(), 1U);

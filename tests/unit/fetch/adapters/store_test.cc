@@ -1,5 +1,7 @@
 #include "fetch/store/blob_store.h"
 
+#include <gmock/gmock.h>
+
 #include <fcntl.h>
 #include <openssl/sha.h>
 

@@ -1,5 +1,7 @@
 #include "fetch/transport/tls.h"
 
+#include <gmock/gmock.h>
+
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 

@@ -2,6 +2,8 @@
 #include <thread>
 
 #include "index/lmdb/catalog.h"
+
+#include <gmock/gmock.h>
 #include "index/lmdb/env.h"
 #include "tests/contract/catalog_contract.h"
 #include "tests/unit/index/adapters/temp_dir.h"

@@ -1,5 +1,7 @@
 #include "registry-proxy/http/mirror.h"
 
+#include <gmock/gmock.h>
+
 #include "base/json.h"
 #include "tests/unit/fetch/adapters/fetch_rig.h"
 
@@ -27,10 +29,9 @@ std::string BodyOf(const HttpReply& reply) {
       continue;
     }
     std::string some(static_cast<std::size_t>((part.end - part.begin).count()), '\0');
-    EXPECT_TRUE(part.file
-                    ->ReadAt(part.begin,
-                             std::as_writable_bytes(std::span(some.data(), some.size())))
-                    .ok());
+    EXPECT_TRUE(
+        part.file->ReadAt(part.begin, std::as_writable_bytes(std::span(some.data(), some.size())))
+            .ok());
     body += some;
   }
   return body;
@@ -48,31 +49,33 @@ class MirrorTest : public ::testing::Test {
         manifest_(ManifestOf(blob_)),
         manifests_(host_->fetcher(), host_->pool()) {
     tags_ = std::make_unique<TagResolver>(
-        TagResolver::Ports{
-            loop_,
-            [this](const std::string&, const std::string&, const std::string&,
-                   std::function<void(Result<TagEntry>)> done) {
-              if (tag_) {
-                done(*tag_);
-              } else {
-                unanswered_.push_back(std::move(done));
-              }
-            },
-            [](const std::string&) { return Duration(std::chrono::seconds(60)); },
-            [](const std::string&) { return std::vector<index::CatalogImage>(); },
-            [this](const std::string&) { return held_tag_; }, [](const TagEntry&) {}},
+        TagResolver::Ports{loop_,
+                           [this](const std::string&, const std::string&, const std::string&,
+                                  std::function<void(Result<TagEntry>)> done) {
+                             if (tag_) {
+                               done(*tag_);
+                             } else {
+                               unanswered_.push_back(std::move(done));
+                             }
+                           },
+                           [](const std::string&) { return Duration(std::chrono::seconds(60)); },
+                           [](const std::string&) { return std::vector<index::CatalogImage>(); },
+                           [this](const std::string&) { return held_tag_; },
+                           [](const TagEntry&) {}},
         std::vector<TagEntry>());
-    mirror_ = std::make_shared<Mirror>(MirrorPorts{
-        loop_, host_->pool(), host_->fetcher(), host_->counters(), manifests_, *tags_,
-        [this](const PullRequest& pull, std::function<void(Result<PassedOn>)> done) {
-          passed_on_.push_back(pull);
-          if (passed_) {
-            done(*passed_);
-          } else {
-            pending_ = std::move(done);
-          }
-        },
-        [this](const std::string& name, const Digest& digest) { told_.Put({name, digest}); }});
+    mirror_ = std::make_shared<Mirror>(
+        MirrorPorts{loop_, host_->pool(), host_->fetcher(), host_->counters(), manifests_, *tags_,
+                    [this](const PullRequest& pull, std::function<void(Result<PassedOn>)> done) {
+                      passed_on_.push_back(pull);
+                      if (passed_) {
+                        done(*passed_);
+                      } else {
+                        pending_ = std::move(done);
+                      }
+                    },
+                    [this](const std::string& name, const Digest& digest) {
+                      told_.Put({name, digest});
+                    }});
   }
   ~MirrorTest() override {
     // What still runs may call whatever stands below the host.
@@ -99,8 +102,8 @@ class MirrorTest : public ::testing::Test {
     ASSERT_TRUE(host_->store().Put(Sha256Of(manifest_), AsBytes(manifest_)).ok());
   }
   void SetTag() {
-    tag_ = TagEntry{"", Sha256Of(manifest_), std::string(media::kOciManifest), SizeOf(manifest_),
-                    {}};
+    tag_ =
+        TagEntry{"", Sha256Of(manifest_), std::string(media::kOciManifest), SizeOf(manifest_), {}};
   }
 
   using Replies = test::Inbox<HttpReply>;
@@ -335,8 +338,8 @@ TEST_F(MirrorTest, KnowsWhatTheClientHasAlready) {
   EXPECT_EQ(blob.status, 304);
   EXPECT_THAT(blob.body, IsEmpty());
   EXPECT_EQ(Header(blob, "ETag"), blob_tag);
-  const HttpReply manifest = Ask(
-      "GET", ManifestPath(), {{"If-None-Match", "\"" + ToString(Sha256Of(manifest_)) + "\""}});
+  const HttpReply manifest =
+      Ask("GET", ManifestPath(), {{"If-None-Match", "\"" + ToString(Sha256Of(manifest_)) + "\""}});
   EXPECT_EQ(manifest.status, 304);
   EXPECT_THAT(manifest.body, IsEmpty());
   // A range of what has changed meanwhile is answered with the whole.

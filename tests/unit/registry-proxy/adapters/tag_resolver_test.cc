@@ -32,17 +32,16 @@ class TagResolverTest : public ::testing::Test {
 
   void Restart(const std::vector<TagEntry>& kept) {
     resolver_ = std::make_unique<TagResolver>(
-        TagResolver::Ports{
-            loop_,
-            [this](const std::string& registry, const std::string& repository,
-                   const std::string& tag, UpstreamDone done) {
-              asked_.push_back(TagName(registry, repository, tag));
-              waiting_.push_back(std::move(done));
-            },
-            [](const std::string&) { return Duration(std::chrono::seconds(60)); },
-            [this](const std::string&) { return in_catalog_; },
-            [this](const std::string&) { return in_inventory_; },
-            [this](const TagEntry& entry) { learnt_.push_back(entry); }},
+        TagResolver::Ports{loop_,
+                           [this](const std::string& registry, const std::string& repository,
+                                  const std::string& tag, UpstreamDone done) {
+                             asked_.push_back(TagName(registry, repository, tag));
+                             waiting_.push_back(std::move(done));
+                           },
+                           [](const std::string&) { return Duration(std::chrono::seconds(60)); },
+                           [this](const std::string&) { return in_catalog_; },
+                           [this](const std::string&) { return in_inventory_; },
+                           [this](const TagEntry& entry) { learnt_.push_back(entry); }},
         kept);
   }
 
@@ -63,9 +62,7 @@ class TagResolverTest : public ::testing::Test {
     done(std::move(answer));
     loop_.Settle();
   }
-  void Say(int digest) {
-    Say(TagEntry{"", DigestOf(digest), "type", Bytes(100), {}});
-  }
+  void Say(int digest) { Say(TagEntry{"", DigestOf(digest), "type", Bytes(100), {}}); }
   static Error Away() { return {Code::kRetryLater, "the registry is away"}; }
   void Learn(int digest) {
     Answers answers;
@@ -208,9 +205,8 @@ TEST_F(TagResolverTest, TheTimerOfAnEarlierQuestionDoesNotCutALaterOneShort) {
 }
 
 TEST_F(TagResolverTest, GoesByMostPeersWhenTheUpstreamIsAway) {
-  in_catalog_ = {{"n", DigestOf(1), PeerOf(1)},
-                 {"n", DigestOf(2), PeerOf(2)},
-                 {"n", DigestOf(2), PeerOf(3)}};
+  in_catalog_ = {
+      {"n", DigestOf(1), PeerOf(1)}, {"n", DigestOf(2), PeerOf(2)}, {"n", DigestOf(2), PeerOf(3)}};
   Answers answers;
   Ask(answers);
   Say(Away());

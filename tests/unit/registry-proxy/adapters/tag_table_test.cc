@@ -59,20 +59,21 @@ TEST_F(TagTableTest, LeavesOutRowsThatCannotBeRead) {
   ASSERT_TRUE(table_->Save(good).ok());
   const index::Dbi rows = env_->Table("tags").value();
   const std::string digest = ToString(good.digest);
-  ASSERT_TRUE(env_->Write([&](index::LmdbTxn& txn) -> Status {
-                    int n = 0;
-                    for (const std::string& row :
-                         {std::string("no json"), std::string("{}"), std::string(5000, ' '),
-                          R"({"digest":"sha256:1","type":"t","size":1,"checked_ms":1})" +
-                              std::string(),
-                          R"({"digest":")" + digest + R"(","type":7,"size":1,"checked_ms":1})",
-                          R"({"digest":")" + digest + R"(","type":"t","size":-2,"checked_ms":1})",
-                          R"({"digest":")" + digest + R"(","type":"t","size":1})"}) {
-                      auto put = txn.Put(rows, "bad" + std::to_string(++n), row);
-                      if (!put) return put;
-                    }
-                    return Ok();
-                  }).ok());
+  ASSERT_TRUE(
+      env_->Write([&](index::LmdbTxn& txn) -> Status {
+            int n = 0;
+            for (const std::string& row :
+                 {std::string("no json"), std::string("{}"), std::string(5000, ' '),
+                  R"({"digest":"sha256:1","type":"t","size":1,"checked_ms":1})" + std::string(),
+                  R"({"digest":")" + digest + R"(","type":7,"size":1,"checked_ms":1})",
+                  R"({"digest":")" + digest + R"(","type":"t","size":-2,"checked_ms":1})",
+                  R"({"digest":")" + digest + R"(","type":"t","size":1})"}) {
+              auto put = txn.Put(rows, "bad" + std::to_string(++n), row);
+              if (!put) return put;
+            }
+            return Ok();
+          })
+          .ok());
   Reopen();
   EXPECT_THAT(table_->Load(), ElementsAre(good));
 }
