@@ -11,8 +11,8 @@
 //   the sync forward, but never closer than kSyncSpacingMin to the one before.
 // - At most syncs_max syncs are under way at once. A page that was not the last is followed by the
 //   next one at once, in the same place.
-// - A gone peer whose record still holds is tried every kGonePace intervals, so that many dead hosts
-//   do not keep the living waiting. One whose record has expired is forgotten.
+// - A gone peer whose record still holds is tried every kGonePace intervals, so that many dead
+//   hosts do not keep the living waiting. One whose record has expired is forgotten.
 // - A record that expires more than kRecordAheadMax from now is refused: no agent makes one, and it
 //   could not be got rid of.
 #pragma once

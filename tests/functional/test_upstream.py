@@ -127,43 +127,44 @@ def test_wrong_bytes_for_ever_never_complete_a_body(rig, faulty):
     received = b""
     if response.status == 200:
         try:
-            received
-  = response.read() except Exception as cut
-      : received = getattr(cut, "partial", b "") assert len(received) < LAYER.size,
-        "a wrong body was completed" connection.close() assert
-        not a.has_blob(LAYER.digest) registry.faults.clear()
-            wait_until("it has given up", lambda
-                       : a.status()["pulls"]["active"] == 0) answer =
-            a.get_blob(registry, IMAGE, LAYER, timeout = 60) assert answer.body
-            == LAYER.data
+            received = response.read()
+        except Exception as cut:
+            received = getattr(cut, "partial", b"")
+    assert len(received) < LAYER.size, "a wrong body was completed"
+    connection.close()
+    assert not a.has_blob(LAYER.digest)
+    registry.faults.clear()
+    wait_until("it has given up", lambda: a.status()["pulls"]["active"] == 0)
+    answer = a.get_blob(registry, IMAGE, LAYER, timeout=60)
+    assert answer.body == LAYER.data
 
-               def test_a_wrong_byte_once_spoils_a_body_at_most(rig, faulty)
-      : registry = faulty() a = agent_for(rig, registry) registry.faults.append(
-                fault.wrong_byte(4 << 20, times = 1)) try
-      : assert a
-    .get_blob(registry, IMAGE, LAYER, timeout = 60).body ==
-        LAYER.data except http.client
-            .IncompleteRead : pass #what had been sent was wrong
-        : cut short assert a.get_blob(registry, IMAGE, LAYER, timeout = 60)
-            .body
-        ==
-        LAYER.data
 
-        def test_a_wrong_byte_once_is_not_seen_with_stream_proved(rig, faulty)
-        : registry = faulty() registry.add(IMAGE) a =
-        rig.agent("a", [upstream(registry)], mirror = {
-             "stream" : "proved"
-           }) registry.faults.append(fault.wrong_byte(4 << 20, times = 1)) assert a
-            .get_blob(registry, IMAGE, LAYER, timeout = 60)
-            .body
-        == LAYER.data
+def test_a_wrong_byte_once_spoils_a_body_at_most(rig, faulty):
+    registry = faulty()
+    a = agent_for(rig, registry)
+    registry.faults.append(fault.wrong_byte(4 << 20, times=1))
+    try:
+        assert a.get_blob(registry, IMAGE, LAYER, timeout=60).body == LAYER.data
+    except http.client.IncompleteRead:
+        pass  # what had been sent was wrong: cut short
+    assert a.get_blob(registry, IMAGE, LAYER, timeout=60).body == LAYER.data
 
-           def test_wrong_bytes_with_stream_proved_send_nothing(rig, faulty)
-        : registry = faulty() registry.add(IMAGE) a =
-            rig.agent("a", [upstream(registry)],
-                      mirror = {"stream" :
-                                    "proved"}) registry.faults.append(fault.wrong_byte(4 << 20)) try
-        : assert a.get_blob(registry, IMAGE, LAYER, timeout=60).status in (404, 502, 503)
+
+def test_a_wrong_byte_once_is_not_seen_with_stream_proved(rig, faulty):
+    registry = faulty()
+    registry.add(IMAGE)
+    a = rig.agent("a", [upstream(registry)], mirror={"stream": "proved"})
+    registry.faults.append(fault.wrong_byte(4 << 20, times=1))
+    assert a.get_blob(registry, IMAGE, LAYER, timeout=60).body == LAYER.data
+
+
+def test_wrong_bytes_with_stream_proved_send_nothing(rig, faulty):
+    registry = faulty()
+    registry.add(IMAGE)
+    a = rig.agent("a", [upstream(registry)], mirror={"stream": "proved"})
+    registry.faults.append(fault.wrong_byte(4 << 20))
+    try:
+        assert a.get_blob(registry, IMAGE, LAYER, timeout=60).status in (404, 502, 503)
     except http.client.IncompleteRead as cut:
         assert cut.partial == b""
     registry.faults.clear()

@@ -9,9 +9,7 @@ namespace {
 
 using fetch::Pattern;
 using fetch::Sha256Of;
-using fetch::SizeOf;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 constexpr const char* kImage = "reg.test/app/web:v1";

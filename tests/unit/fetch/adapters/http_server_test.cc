@@ -11,7 +11,6 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using ::testing::Not;
 using Responder = HttpServer::Responder;
 
 std::unique_ptr<HttpServer> StartServer(HttpServer::Handler handler,

@@ -12,8 +12,6 @@
 namespace shoal::fetch {
 namespace {
 
-using ::testing::ElementsAre;
-
 // Three whole pieces and a short one.
 constexpr std::size_t kSize = 3 * (16 << 10) + 1000;
 constexpr std::size_t kPieceSize = 16 << 10;
