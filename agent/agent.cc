@@ -243,7 +243,10 @@ Status Agent::MakeCore() {
   };
   hooks.on_transfer_ended = [this](const fetch::TransferView& view, const Status& status) {
     discovery_->OnTransfer(view.digest, false);
-    if (!status) holdings_->EndPartial(view.digest, view.have > 0);
+    if (!status) {
+      const bool corrupt = status.error().code == Code::kCorrupt;
+      holdings_->EndPartial(view.digest, view.have > 0 && !corrupt);
+    }
     pulls_->OnTransferEnded(view);
     if (status_) status_->OnTransferEnded(view, status);
   };

@@ -553,6 +553,14 @@ void Transfer::End(Result<Bytes> result) {
     if (call.peer_call) ports_.client.Cancel(*call.peer_call);
     if (call.upstream_call) ports_.upstream.Cancel(*call.upstream_call);
   }
+  // What is on disk did not lead to the digest: nobody shall go on from it.
+  if (!result && result.error().code == Code::kCorrupt) {
+    ports_.pool.Post([self = shared_from_this()] {
+      if (auto dropped = self->ports_.store.DropPartial(self->request_.digest); !dropped) {
+        spdlog::warn("{}: {}", ToString(self->request_.digest), dropped.error().text);
+      }
+    });
+  }
   if (!result) {
     if (live_) live_->Fail(result.error());
     AnswerReady(result.error());
