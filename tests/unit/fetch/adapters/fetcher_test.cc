@@ -54,7 +54,8 @@ TEST_F(FetcherTest, FetchesFromAPeer) {
 }
 
 TEST_F(FetcherTest, SharesTheWorkBetweenPeers) {
-  const std::string text = Pattern(60 * (16 << 10));
+  // Large enough that the second peer is met long before the first one has sent it all.
+  const std::string text = Pattern(2000 * (16 << 10));
   const Digest digest = Sha256Of(text);
   const auto first = Host(1);
   const auto second = Host(2);
