@@ -109,6 +109,12 @@ class Image:
         return sum(blob.size for blob in self.blobs)
 
 
+def _random_bytes(generator, size):
+    """In steps: Python makes at most 256 MiB at once."""
+    step = 64 << 20
+    return b"".join(generator.randbytes(min(step, size - at)) for at in range(0, size, step))
+
+
 def make_image(repository, tag="1", layer_sizes=(3 << 20, 1 << 20), seed=None, level=0,
                compressible=False, types=None, index=True):
     """An image whose first layer is busybox, followed by one data layer for each size.
@@ -129,7 +135,7 @@ def make_image(repository, tag="1", layer_sizes=(3 << 20, 1 << 20), seed=None, l
     members += [_link(f"bin/{applet}", "busybox") for applet in APPLETS]
     layers = [_layer(_tar(members), 1, types["layer"])]
     for number, size in enumerate(layer_sizes):
-        data = _random_text(generator, size) if compressible else generator.randbytes(size)
+        data = _random_text(generator, size) if compressible else _random_bytes(generator, size)
         layers.append(_layer(_tar([_file(f"data/{number}", data)]), level, types["layer"]))
     config = Blob(json.dumps({
         "created": "2024-01-01T00:00:00Z", "architecture": "amd64", "os": "linux",
