@@ -1,0 +1,109 @@
+// SwarmTable: who takes part in the swarms of which blobs, and who leads each. The memory of an
+// arbiter: an index server for the peers that use it, and every agent for the digests that it ranks
+// highest for (docs/SWARM.md).
+//
+// Rules
+// - A member is one that asked within kMemberLife (fetching) or kHolderLife (whole); one that says
+// it
+//   leaves is gone at once.
+// - At most one member of a blob has the lead, as a lease of kLeadLease from its last asking. It
+//   goes to the first that asks and wishes it while nobody has it. A blob that a live member holds
+//   whole has no lead, unless that member is unable to give it (kWholeGrace after it was told).
+// - The lead says how far it got. When that has not grown for the blob's patience, the next other
+//   member that wishes it takes the lease over, and the patience doubles (kLeadPatience to
+//   kLeadPatienceMax). The old lead hears so in its next answer.
+// - Members are given newest first, the lead before all, at most kMembersGiven, never the asker.
+// - A full table forgets the blob that was asked about longest ago.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "base/digest.h"
+#include "base/time.h"
+
+namespace shoal::index {
+
+inline constexpr Duration kLeadLease = std::chrono::milliseconds(900);
+inline constexpr Duration kLeadPatience = std::chrono::milliseconds(1500);
+inline constexpr Duration kLeadPatienceMax = std::chrono::seconds(30);
+// Members ask again at this pace, and the lead renews at it: a third of the lease.
+inline constexpr Duration kSwarmPace = std::chrono::milliseconds(300);
+inline constexpr Duration kMemberLife = std::chrono::seconds(5);
+inline constexpr Duration kHolderLife = std::chrono::seconds(60);
+inline constexpr std::size_t kMembersGiven = 48;
+
+struct SwarmLimits {
+  std::size_t blobs_max = 20'000;   // a member costs about 100 bytes
+  std::size_t members_max = 1'000;  // of a blob; the oldest makes room
+};
+
+// What a member says of itself.
+struct SwarmAsk {
+  PeerId peer;
+  Digest digest;
+  bool wants_lead = false;
+  bool whole = false;         // it has all of the blob
+  bool leaving = false;       // it fetches no longer, and holds nothing worth asking for
+  std::int64_t progress = 0;  // bytes it has had from the upstream; grows while a lead is alive
+};
+
+struct SwarmAnswer {
+  std::optional<PeerId> lead;  // may be the asker
+  Duration lease{0};           // what is left of it
+  std::vector<PeerId> members;
+  bool operator==(const SwarmAnswer&) const = default;
+};
+
+class SwarmTable {
+ public:
+  explicit SwarmTable(SwarmLimits limits) : limits_(limits) {}
+
+  SwarmAnswer OnAsk(Time now, const SwarmAsk& ask);
+  // A peer is gone: its leads are free at once.
+  void OnPeerGone(Time now, const PeerId& peer);
+  // Drops what is over. May be called at any time.
+  void OnDeadline(Time now);
+  [[nodiscard]] Time NextDeadline() const;
+
+  [[nodiscard]] std::size_t blob_count() const { return blobs_.size(); }
+  void CheckInvariants() const;
+
+ private:
+  struct Member {
+    Time until;
+    std::uint64_t number = 0;  // of its last asking
+    bool whole = false;
+  };
+  struct Blob {
+    std::unordered_map<PeerId, Member> members;
+    std::optional<PeerId> lead;
+    Time lease_until{};
+    std::int64_t progress = 0;
+    Time progress_at{};
+    Duration patience = kLeadPatience;
+    Time until{};
+    std::list<Digest>::iterator place;
+  };
+
+  Blob& Touch(Time now, const Digest& digest);
+  static void Expire(Time now, Blob& blob);
+  static void DecideLead(Time now, Blob& blob, const SwarmAsk& ask);
+  void Forget(std::unordered_map<Digest, Blob>::iterator blob);
+
+  SwarmLimits limits_;
+  std::uint64_t next_number_ = 1;
+  std::unordered_map<Digest, Blob> blobs_;
+  std::list<Digest> order_;  // the one asked about longest ago first
+};
+
+// The `count` best of `peers` as arbiters of `digest`, best first: highest random weight of peer id
+// and digest. Source: Thaler and Ravishankar, IEEE/ACM ToN 1998.
+std::vector<PeerId> RankArbiters(const Digest& digest, const std::vector<PeerId>& peers,
+                                 std::size_t count);
+
+}  // namespace shoal::index
