@@ -7,12 +7,13 @@
 // it
 //   leaves is gone at once.
 // - At most one member of a blob has the lead, as a lease of kLeadLease from its last asking. It
-//   goes to the first that asks and wishes it while nobody has it. A blob that a live member holds
-//   whole has no lead, unless that member is unable to give it (kWholeGrace after it was told).
+//   goes to the first that asks and wishes it while nobody has it. A lead that asks without the
+//   wish gives it back.
 // - The lead says how far it got. When that has not grown for the blob's patience, the next other
 //   member that wishes it takes the lease over, and the patience doubles (kLeadPatience to
 //   kLeadPatienceMax). The old lead hears so in its next answer.
-// - Members are given newest first, the lead before all, at most kMembersGiven, never the asker.
+// - Members are given with the lead before all, then those that were heard of last; at most
+//   kMembersGiven, never the asker.
 // - A full table forgets the blob that was asked about longest ago.
 #pragma once
 
@@ -86,14 +87,14 @@ class SwarmTable {
     std::int64_t progress = 0;
     Time progress_at{};
     Duration patience = kLeadPatience;
-    Time until{};
-    std::list<Digest>::iterator place;
+    std::list<Digest>::iterator place;  // in order_
+    Time used{};
   };
 
   Blob& Touch(Time now, const Digest& digest);
-  static void Expire(Time now, Blob& blob);
   static void DecideLead(Time now, Blob& blob, const SwarmAsk& ask);
-  void Forget(std::unordered_map<Digest, Blob>::iterator blob);
+  void Forget(const Digest& digest);
+  [[nodiscard]] SwarmAnswer AnswerFor(Time now, const Blob& blob, const PeerId& asker) const;
 
   SwarmLimits limits_;
   std::uint64_t next_number_ = 1;

@@ -1,0 +1,187 @@
+#include "index/swarm_table.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "base/rng.h"
+
+namespace shoal::index {
+namespace {
+
+using std::chrono::milliseconds;
+
+PeerId Peer(int n) {
+  PeerId id;
+  id.bytes[0] = static_cast<std::byte>(n);
+  id.bytes[7] = static_cast<std::byte>(n >> 8);
+  return id;
+}
+
+Digest Blob(int n) {
+  Digest digest;
+  digest.bytes[1] = static_cast<std::byte>(n);
+  return digest;
+}
+
+class SwarmTableTest : public ::testing::Test {
+ protected:
+  SwarmAnswer Ask(int peer, bool wants_lead, std::int64_t progress = 0, int blob = 0) {
+    auto answer = table_.OnAsk(
+        now_,
+        {.peer = Peer(peer), .digest = Blob(blob), .wants_lead = wants_lead, .progress = progress});
+    table_.CheckInvariants();
+    return answer;
+  }
+  void Pass(Duration time) { now_ += time; }
+
+  Time now_{std::chrono::seconds(1)};
+  SwarmTable table_{SwarmLimits{.blobs_max = 3, .members_max = 4}};
+};
+
+TEST_F(SwarmTableTest, TheFirstWhoWishesItLeads) {
+  EXPECT_EQ(Ask(1, false).lead, std::nullopt);
+  EXPECT_EQ(Ask(2, true).lead, Peer(2));
+  EXPECT_EQ(Ask(3, true).lead, Peer(2));
+  EXPECT_EQ(Ask(1, true).lead, Peer(2));
+}
+
+TEST_F(SwarmTableTest, EachBlobHasItsOwnLead) {
+  EXPECT_EQ(Ask(1, true, 0, 0).lead, Peer(1));
+  EXPECT_EQ(Ask(2, true, 0, 1).lead, Peer(2));
+}
+
+TEST_F(SwarmTableTest, ALeadThatRenewsKeepsIt) {
+  EXPECT_EQ(Ask(1, true).lead, Peer(1));
+  for (int i = 1; i < 20; ++i) {
+    Pass(kSwarmPace);
+    EXPECT_EQ(Ask(1, true, i).lead, Peer(1));
+    EXPECT_EQ(Ask(2, true).lead, Peer(1));
+  }
+}
+
+TEST_F(SwarmTableTest, ADeadLeadIsReplacedWithinASecond) {
+  Ask(1, true);
+  Pass(kLeadLease - milliseconds(1));
+  EXPECT_EQ(Ask(2, true).lead, Peer(1));
+  Pass(milliseconds(1));
+  EXPECT_EQ(Ask(2, true).lead, Peer(2));
+  EXPECT_LE(kLeadLease, std::chrono::seconds(1));
+}
+
+TEST_F(SwarmTableTest, ALeadWithoutProgressLosesItAndPatienceDoubles) {
+  Ask(1, true);
+  for (Duration waited{0}; waited < kLeadPatience; waited += kSwarmPace) {
+    EXPECT_EQ(Ask(1, true).lead, Peer(1));
+    Pass(kSwarmPace);
+  }
+  EXPECT_EQ(Ask(2, true).lead, Peer(2));
+  EXPECT_EQ(Ask(1, true).lead, Peer(2)) << "the old lead hears so";
+  for (Duration waited{0}; waited < kLeadPatience; waited += kSwarmPace) {
+    Pass(kSwarmPace);
+    Ask(2, true);
+  }
+  EXPECT_EQ(Ask(1, true).lead, Peer(2)) << "the second lead has twice the time";
+}
+
+TEST_F(SwarmTableTest, ALeadMayGiveItBack) {
+  Ask(1, true);
+  EXPECT_EQ(Ask(1, false).lead, std::nullopt);
+  EXPECT_EQ(Ask(2, true).lead, Peer(2));
+  table_.OnAsk(now_, {.peer = Peer(2), .digest = Blob(0), .wants_lead = true, .whole = true});
+  EXPECT_EQ(Ask(3, true).lead, Peer(3));
+  table_.OnAsk(now_, {.peer = Peer(3), .digest = Blob(0), .leaving = true});
+  EXPECT_EQ(Ask(1, true).lead, Peer(1));
+}
+
+TEST_F(SwarmTableTest, AGoneLeadIsReplacedAtOnce) {
+  Ask(1, true);
+  Ask(2, true);
+  table_.OnPeerGone(now_, Peer(1));
+  table_.CheckInvariants();
+  const auto answer = Ask(2, true);
+  EXPECT_EQ(answer.lead, Peer(2));
+  EXPECT_TRUE(answer.members.empty());
+}
+
+TEST_F(SwarmTableTest, NamesTheLeadFirstAndNeverTheAsker) {
+  Ask(1, true);
+  Ask(2, false);
+  Ask(3, false);
+  EXPECT_EQ(Ask(4, false).members, (std::vector{Peer(1), Peer(3), Peer(2)}));
+}
+
+TEST_F(SwarmTableTest, MembersThatDoNotAskAgainAreForgotten) {
+  Ask(1, false);
+  table_.OnAsk(now_, {.peer = Peer(2), .digest = Blob(0), .whole = true});
+  Pass(kMemberLife);
+  EXPECT_EQ(Ask(3, false).members, std::vector{Peer(2)}) << "a holder stays longer";
+  Pass(kHolderLife);
+  EXPECT_TRUE(Ask(3, false).members.empty());
+}
+
+TEST_F(SwarmTableTest, FullTablesForgetTheOldest) {
+  for (int peer = 1; peer <= 6; ++peer) Ask(peer, false);
+  EXPECT_EQ(Ask(6, false).members.size(), 3U);
+  for (int blob = 0; blob < 5; ++blob) Ask(1, true, 0, blob);
+  EXPECT_EQ(table_.blob_count(), 3U);
+  EXPECT_EQ(Ask(2, true, 0, 0).lead, Peer(2)) << "blob 0 was forgotten, and its lead with it";
+}
+
+TEST_F(SwarmTableTest, ForgetsWhatNobodyAsksAbout) {
+  Ask(1, true);
+  EXPECT_EQ(table_.NextDeadline(), now_ + kHolderLife);
+  Pass(kHolderLife);
+  table_.OnDeadline(now_);
+  EXPECT_EQ(table_.blob_count(), 0U);
+  EXPECT_EQ(table_.NextDeadline(), kNever);
+}
+
+TEST_F(SwarmTableTest, NeverHasTwoLeadsWhateverIsAsked) {
+  Rng rng(7);
+  for (int step = 0; step < 20'000; ++step) {
+    const int peer = 1 + static_cast<int>(rng.Below(8));
+    const int blob = static_cast<int>(rng.Below(4));
+    const auto answer = table_.OnAsk(now_, {.peer = Peer(peer),
+                                            .digest = Blob(blob),
+                                            .wants_lead = rng.Below(2) == 0,
+                                            .whole = rng.Below(10) == 0,
+                                            .leaving = rng.Below(10) == 0,
+                                            .progress = static_cast<std::int64_t>(rng.Below(5))});
+    table_.CheckInvariants();
+    ASSERT_LE(answer.members.size(), 4U);
+    ASSERT_FALSE(answer.lead && answer.lease <= Duration(0));
+    if (rng.Below(50) == 0) table_.OnPeerGone(now_, Peer(peer));
+    Pass(milliseconds(rng.Below(400)));
+  }
+}
+
+TEST(RankArbitersTest, EveryHostRanksAlikeAndDigestsSpread) {
+  std::vector<PeerId> peers;
+  for (int i = 0; i < 100; ++i) peers.push_back(Peer(i * 7));
+  std::set<PeerId> firsts;
+  for (int blob = 0; blob < 200; ++blob) {
+    const auto best = RankArbiters(Blob(blob), peers, 3);
+    ASSERT_EQ(best.size(), 3U);
+    auto shuffled = peers;
+    std::reverse(shuffled.begin(), shuffled.end());
+    EXPECT_EQ(RankArbiters(Blob(blob), shuffled, 3), best);
+    firsts.insert(best[0]);
+  }
+  EXPECT_GT(firsts.size(), 60U);
+}
+
+TEST(RankArbitersTest, APeerThatLeavesMovesOnlyItsOwnDigests) {
+  std::vector<PeerId> peers;
+  for (int i = 0; i < 20; ++i) peers.push_back(Peer(i));
+  const std::vector<PeerId> fewer(peers.begin() + 1, peers.end());
+  for (int blob = 0; blob < 100; ++blob) {
+    const auto before = RankArbiters(Blob(blob), peers, 1);
+    if (before[0] != peers[0]) {
+      EXPECT_EQ(RankArbiters(Blob(blob), fewer, 1), before);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace shoal::index
