@@ -3,28 +3,34 @@
 //
 // Rules
 // - An asker names the pieces that would do, best for it first. It gets the one that we have sent
-//   least often (an answer under way counts as sent), the earliest named among equals: so each
-//   piece leaves a holder once before any leaves it twice. Source: Bharambe et al., "Analyzing and
-//   Improving a BitTorrent Network's Performance Mechanisms", INFOCOM 2006 (smartseed).
-// - At most limits.slots answers are under way. An answer that takes more than kSlowFactor times as
-//   long as answers of its size lately did keeps going without a slot (at most slots * kSlowFactor
-//   of those), so that slow readers cannot shut us.
-// - While others were refused within kRefusedLately, an asker has at most its fair share of the
-//   slots: slots over the askers seen lately, at least one.
-// - Answers up to kSmall bytes need no slot: they cost less than asking again.
-// - No slot: "busy", with a wait after which a slot should be free (kRetryMin to kRetryMax, from
-// what
-//   answers lately took), and up to kTryMax peers that were given pieces of the blob lately, latest
-//   first.
-// - Counts of a blob are forgotten kCountLife after its last answer; a full table forgets the blob
-//   that was asked for longest ago.
+//   least often (an answer under way counts as sent, one that ended early does not), the earliest
+//   named among equals: so each piece leaves a holder once before any leaves it twice.
+//   Source: Bharambe et al., "Analyzing and Improving a BitTorrent Network's Performance
+//   Mechanisms", INFOCOM 2006 (smartseed).
+// - At most limits.slots answers are under way. An answer that takes more than kSlowAnswerFactor
+// times as
+//   long as answers of its size lately did keeps going without a slot (at most slots *
+//   kSlowAnswerFactor of those; the others keep theirs), so that slow readers cannot shut us.
+//   Nobody has more than limits.slots answers under way, slow ones among them.
+// - While others were refused within kRefusedLately and got nothing since, an asker has at most its
+//   fair share of the slots: slots over the askers seen within kAskedLately, at least one.
+// - Answers up to kSmallAnswer bytes need no slot: they cost less than asking again.
+// - No slot: "busy", with a wait after which asking is worth while (kBusyRetryMin to
+// kBusyRetryMax): such
+//   that about kTriesPerEnd of those who wait ask each time an answer ends. And up to kTryMax peers
+//   that were given pieces of the blob lately, latest first.
+// - Counts of a blob are forgotten kCountLife after its last answer began or ended; a full table
+//   forgets the blob of longest ago.
+// - Every call costs O(wanted), and amortized O(log(answers)).
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <map>
 #include <optional>
+#include <set>
 #include <unordered_map>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -32,67 +38,114 @@
 #include "base/digest.h"
 #include "base/time.h"
 #include "fetch/piece.h"
+#include "fetch/recent_peers.h"
 
 namespace shoal::fetch {
 
 struct UploadLimits {
-  int slots = 4;  // limits.upload_slots; see architecture, figures to design by
+  int slots = 4;  // limits.upload_slots; as many as a fetcher's requests to one holder
+  // Blobs, and pieces of all of them, whose counts are kept: 8 MiB.
   std::size_t blobs_max = 256;
+  std::size_t counts_max = 4 << 20;
 };
+
+inline constexpr int kSlowAnswerFactor = 4;
+// Until an answer's pace is known, and at least: a hiccup on a fast link is no slow reader.
+inline constexpr Duration kSlowAnswerUnknown = std::chrono::seconds(5);
+inline constexpr Duration kSlowAnswerMin = std::chrono::milliseconds(100);
+inline constexpr Bytes kSmallAnswer{64 << 10};
+inline constexpr Duration kBusyRetryMin = std::chrono::milliseconds(10);
+inline constexpr Duration kBusyRetryMax = std::chrono::seconds(1);
+inline constexpr Duration kBusyRetryUnknown = std::chrono::milliseconds(50);
+// A slot that ends stays empty for a quarter of the time between two ends on average.
+inline constexpr int kTriesPerEnd = 4;
+// Twice the longest wait: who was told to come back within it is still wanting.
+inline constexpr Duration kRefusedLately = 2 * kBusyRetryMax;
+inline constexpr Duration kAskedLately = 2 * kBusyRetryMax;
+inline constexpr std::size_t kRecentAskersMax = 4096;  // 0.5 MiB
+inline constexpr std::size_t kTryMax = 4;
+inline constexpr Duration kCountLife = std::chrono::minutes(5);
 
 using UploadId = std::uint64_t;  // never 0
 
 struct UploadGrant {
-  UploadId id = 0;  // give it back with OnSent; 0 for small answers, which are not counted
+  UploadId id = 0;  // give it back with OnSent; 0 for small answers, which take no slot
   PieceIndex first;
   std::int32_t count = 1;
+  bool operator==(const UploadGrant&) const = default;
 };
 struct UploadBusy {
   Duration retry{0};
   std::vector<PeerId> others;
+  bool operator==(const UploadBusy&) const = default;
 };
 
 class UploadDesk {
  public:
-  explicit UploadDesk(UploadLimits limits) : limits_(limits) {}
+  // limits.slots, blobs_max and counts_max are at least 1.
+  explicit UploadDesk(UploadLimits limits);
 
-  // `peer` asks for one of `wanted`, runs of pieces that we have, best first; `piece` is the piece
-  // size. wanted: not empty, all within `count` pieces of the blob.
+  // `peer` asks for one of `wanted`, all of which we have, best first.
+  //
+  // wanted  not empty; each the first of a run of `count` pieces inside the blob.
+  // count   at least 1: more for a plain range over several pieces.
   std::variant<UploadGrant, UploadBusy> OnAsk(Time now, const PeerId& peer, const Digest& digest,
                                               const Geometry& geometry,
-                                              const std::vector<PieceIndex>& wanted);
-  // The answer is over. `sent` bytes of it left us.
+                                              const std::vector<PieceIndex>& wanted,
+                                              std::int32_t count = 1);
+  // The answer is over; `sent` bytes of it left us. id: of a grant, once; 0 is ignored.
   void OnSent(Time now, UploadId id, Bytes sent);
 
+  // Answers that hold a slot.
   [[nodiscard]] int busy_slots(Time now) const;
   void CheckInvariants() const;
 
  private:
+  struct Blob {
+    std::vector<std::uint16_t> sent;  // by piece; stays at its maximum
+    std::vector<PeerId> given;        // to whom lately, latest first; one more than kTryMax
+    std::uint64_t born = 0;           // counts of another life of it are not taken back
+    Time used{};
+    std::list<Digest>::iterator place;
+  };
   struct Answer {
     PeerId peer;
     Digest digest;
-    PieceIndex piece;
+    std::uint64_t born = 0;
+    PieceIndex first;
+    std::int32_t count = 1;
     Bytes length;
     Time since;
-  };
-  struct Blob {
-    std::vector<std::uint16_t> sent;  // by piece
-    std::map<PeerId, Time> given;     // to whom, lately
-    Time used{};
+    Time slow_at;
+    int crowd = 1;  // answers with a slot when it began, itself included
+    bool slow = false;
   };
 
-  [[nodiscard]] bool IsSlow(Time now, const Answer& answer) const;
-  [[nodiscard]] int ShareOf(Time now, const PeerId& peer) const;
-  [[nodiscard]] UploadBusy Refuse(Time now, const PeerId& peer, const Digest& digest);
+  [[nodiscard]] std::size_t SlowMax() const { return Slots() * kSlowAnswerFactor; }
+  [[nodiscard]] std::size_t Slots() const { return static_cast<std::size_t>(limits_.slots); }
+  void Advance(Time now);
+  [[nodiscard]] bool HasSlotFor(const PeerId& peer) const;
+  [[nodiscard]] UploadBusy Refuse(Time now, const PeerId& peer, const Digest& digest, Bytes length);
+  // What an answer of `length` should take while all slots are busy; nullopt when unknown.
+  [[nodiscard]] std::optional<Duration> Expected(Bytes length) const;
+  void Learn(Time now, const Answer& answer, Bytes sent);
+  UploadId Begin(Time now, Answer answer);
   Blob& Touch(Time now, const Digest& digest, std::int32_t count);
+  void Forget(const Digest& digest);
 
   UploadLimits limits_;
   UploadId next_ = 1;
-  std::map<UploadId, Answer> answers_;
+  std::uint64_t births_ = 0;
+  std::unordered_map<UploadId, Answer> answers_;
+  std::set<std::pair<Time, UploadId>> due_;  // answers with a slot, by when they will be slow
+  std::unordered_map<PeerId, std::size_t> under_way_;
   std::unordered_map<Digest, Blob> blobs_;
-  std::map<PeerId, Time> refused_;
-  std::map<PeerId, Time> askers_;
-  // Seconds a mebibyte takes, smoothed; nullopt until an answer of more than kSmall ended.
+  std::list<Digest> order_;  // latest first
+  std::size_t counts_ = 0;   // pieces of all blobs
+  RecentPeers askers_{kAskedLately, kRecentAskersMax};
+  RecentPeers refused_{kRefusedLately, kRecentAskersMax};
+  // Seconds a mebibyte takes while all slots are busy, smoothed; nullopt until an answer that is
+  // not small ended.
   std::optional<double> pace_;
 };
 
