@@ -1,18 +1,25 @@
-"""`./dev bench [serve|fetch|pull|memory|latency]...`: all of them when none is named."""
+"""`./dev bench [serve|fetch|pull|memory|latency]...`: all of these when none is named.
+
+`./dev bench swarm [...]` is a bench of its own, with arguments of its own: swarm.py.
+"""
 
 import sys
 
-from . import fetch, latency, memory, pull, serve
+from . import fetch, latency, memory, pull, serve, swarm
 from .common import machine, say
 
 BENCHES = {"serve": serve, "fetch": fetch, "pull": pull, "memory": memory, "latency": latency}
 
 
 def main():
+    if sys.argv[1:2] == ["swarm"]:
+        say(machine())
+        swarm.bench(sys.argv[2:])
+        return
     names = sys.argv[1:] or list(BENCHES)
     for name in names:
         if name not in BENCHES:
-            sys.exit(f"no such bench: {name}; there are {' '.join(BENCHES)}")
+            sys.exit(f"no such bench: {name}; there are {' '.join(BENCHES)}, and swarm")
     say(machine())
     for name in names:
         say()

@@ -1,0 +1,51 @@
+"""`./dev bench swarm [quick] [CASE...] [--runs N] [--hosts N] [--mib N] [--no-rival]`
+
+Crowds of hosts on one machine, each in a network namespace, on links shaped at both ends.
+"""
+
+import argparse
+import dataclasses
+import os
+
+from .common import ROOT, say
+from .swarm_cases import Options, cold, holder
+from .swarm_field import PRIORITY
+
+CASES = {"holder": holder, "cold": cold}
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser("./dev bench swarm", allow_abbrev=False)
+    parser.add_argument("case", nargs="*", help=f"{' '.join(CASES)}; all when none is named; "
+                        "quick: few hosts and a small blob")
+    parser.add_argument("--runs", type=int, help="runs whose median counts")
+    parser.add_argument("--hosts", type=int, help="fetchers")
+    parser.add_argument("--mib", type=int, help="the blob's size")
+    parser.add_argument("--no-rival", dest="rival", action="store_false",
+                        help="without libtorrent")
+    options = parser.parse_args(arguments)
+    names = [name for name in options.case if name != "quick"] or list(CASES)
+    for name in names:
+        if name not in CASES:
+            parser.error(f"no such case: {name}; there are {' '.join(CASES)}, and quick")
+    return names, Options("quick" in options.case, options.runs, options.hosts, options.mib,
+                          options.rival, ROOT / "build/bench")
+
+
+def bench(arguments=()):
+    names, options = parse(list(arguments))
+    os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+    say("A network namespace for each host, all on this machine; veth and a bridge; tbf on both "
+        "ends of each link")
+    say("(burst 256k, latency 20ms); congestion control cubic; files in memory (/dev/shm). Shoal, "
+        "libtorrent, registry")
+    say(f"and clients alike run at priority {PRIORITY} (autogroup). T0 = bits of the blob / link "
+        "rate; with the headers of")
+    say("Ethernet, IP and TCP one host alone needs 1.045 T0. 'upstream' and 'sent' are in blobs: "
+        "what the registry gave, and")
+    say("what the link of the first holder or registry carried, headers too. 'idle' is the share "
+        "of all processors left over.")
+    for name in names:
+        say()
+        say(f"-- swarm {name}{' (quick)' if options.quick else ''}")
+        CASES[name](dataclasses.replace(options))

@@ -1,0 +1,271 @@
+"""The field of `./dev bench swarm`: agents on shaped links, a registry, and what a run showed."""
+
+import dataclasses
+import math
+import pathlib
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.functional.rig import web
+from tests.functional.rig.agent import ADMIN
+from tests.functional.rig.process import run, wait_until
+from tests.functional.rig.rig import Rig
+
+from .common import median, random_blob
+from .crowd import Crowd
+
+MIB = 1 << 20
+PRIORITY = -10  # of the autogroup of every program on the rig, so that builds beside it matter less
+# What an operator gets, where the rig's tests are more hurried.
+SHIPPED = {"agent": {"log_level": "info"}, "index": {"sync_interval": "10s"},
+           "lan": {"interval": "5s"}}
+
+
+def rank(values, share):
+    """The smallest value that at least `share` of the values do not exceed."""
+    values = sorted(values)
+    return values[max(0, math.ceil(share * len(values)) - 1)]
+
+
+class Machine:
+    """What the whole machine's processors did since it was made: others may be at work too."""
+
+    def __init__(self):
+        self._before = self._read()
+
+    @staticmethod
+    def _read():
+        return [int(field) for field in
+                pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+
+    def idle(self):
+        spent = [after - before for before, after in zip(self._before, self._read())]
+        return (spent[3] + spent[4]) / max(1, sum(spent))
+
+
+@dataclasses.dataclass
+class Run:
+    """One crowd, of shoal or of the rival."""
+    took: dict  # host: seconds to its last byte
+    failed: dict  # host: why
+    upstream: float  # blobs' worth of bytes
+    cpu: float  # seconds, all participants
+    idle: float  # share of the machine's processors
+    progress: dict  # host: [(seconds, fraction)]
+    sent: float = 0  # by the first holder, in blobs, headers and all
+    first_byte: dict = dataclasses.field(default_factory=dict)
+    marks: list = dataclasses.field(default_factory=list)
+
+    def p50(self):
+        return rank(self.took.values(), 0.5) if self.took else math.nan
+
+    def p99(self):
+        return rank(self.took.values(), 0.99) if self.took else math.nan
+
+    def slowest(self):
+        return max(self.took.values()) if self.took else math.nan
+
+
+class Poll(threading.Thread):
+    """Asks each agent how much of some blobs it has, at a modest pace."""
+
+    def __init__(self, agents, sizes, every):
+        super().__init__(daemon=True)
+        self._agents, self._sizes, self._every = agents, sizes, every
+        self.progress = {agent.host.name: [(0.0, 0.0)] for agent in agents}
+        self._end = threading.Event()
+        self._begun = time.monotonic()
+        self.start()
+
+    def run(self):
+        connections = {}
+        while not self._end.wait(self._every):
+            for agent in self._agents:
+                points = self.progress[agent.host.name]
+                if points[-1][1] >= 1:
+                    continue
+                try:
+                    if agent not in connections:
+                        connections[agent] = web.Connection(agent.host, ADMIN, timeout=2)
+                    share = self._share(connections[agent])
+                except (OSError, ValueError, web.http.client.HTTPException):
+                    connections.pop(agent, None)  # killed, stopped or too busy: no point
+                    continue
+                points.append((time.monotonic() - self._begun, max(share, points[-1][1])))
+        for connection in connections.values():
+            connection.close()
+
+    def _share(self, connection):
+        have = 0
+        for digest, size in self._sizes.items():
+            connection.request("GET", f"/v1/blobs/{digest}")
+            response = connection.getresponse()
+            body = response.read()
+            if response.status == 200:
+                have += size * blob_share(web.json.loads(body))
+        return have / sum(self._sizes.values())
+
+    def stop(self, took):
+        """Ends it; `took` says when each host had its last byte."""
+        self._end.set()
+        self.join(10)
+        for name, seconds in took.items():
+            kept = [point for point in self.progress[name] if point[0] < seconds and point[1] < 1]
+            self.progress[name] = [*kept, (seconds, 1.0)]
+        return self.progress
+
+
+def blob_share(blob):
+    """The verified share of a blob, by /v1/blobs/{digest}."""
+    if blob.get("state") == "complete":
+        return 1.0
+    return blob.get("have", 0) / blob["pieces"] if blob.get("pieces") else 0.0
+
+
+class Field:
+    """A registry and `count` agents, links shaped to `mbit` (None: not at all)."""
+
+    def __init__(self, count, mbit, index_server=False, in_memory=True, **sections):
+        folder = tempfile.mkdtemp(prefix="shoal-bench-", dir="/dev/shm" if in_memory else None)
+        self.rig = Rig(folder)
+        self.mbit = mbit
+        self.sections = {name: dict(keys) for name, keys in SHIPPED.items()}
+        self.registry = self.rig.registry()
+        self.index = None
+        if index_server:
+            self.index = self.rig.index_server("index")
+            self.sections["index"].update(
+                use=["lan", "rendezvous"],
+                rendezvous=[f"https://{self.index.host.address}:7383"])
+        for name, keys in sections.items():
+            self.sections.setdefault(name, {}).update(keys)
+        self.agents = [self.rig.agent(f"h{number:02}", [self.registry], start=False,
+                                      **self.sections) for number in range(count)]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.rig.__exit__(*error)
+
+    @property
+    def hosts(self):
+        return [agent.host for agent in self.agents]
+
+    def seconds(self, size):
+        """T0: the bits of `size` bytes over the link rate."""
+        return size * 8 / (self.mbit * 1e6)
+
+    # --- before a run ---
+
+    def shape(self, on, hosts=None):
+        if self.mbit:
+            for host in hosts or self.rig.network.hosts.values():
+                host.shape(f"{self.mbit}mbit" if on else None)
+
+    def fresh(self, agents=None):
+        """(Re)starts agents with nothing in their stores, and waits until all know each other."""
+        agents = agents or self.agents
+
+        def renew(agent):
+            if agent.process is not None:
+                if agent.process.running:
+                    agent.stop()
+                agent.forget_blobs()
+            agent.start(wait=False)
+            prefer(agent.process)
+            agent.wait_ready(60)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(renew, agents))
+        for agent in self.agents:
+            agent.wait_peers(len(self.agents) - 1, timeout=120)
+        prefer(self.registry.process)
+        if self.index:
+            prefer(self.index.process)
+
+    def push(self, size):
+        """A blob that is new to everybody but the registry; over its loopback, so not shaped."""
+        blob = random_blob(size)
+        self.registry.push_blob("bench/blob", blob)
+        return blob
+
+    def stop_agents(self):
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda agent: agent.stop(), self.agents))
+
+    def restart_registry(self):
+        """An empty one: the blobs of earlier runs would fill the memory."""
+        self.registry.stop()
+        run("rm", "-rf", self.registry.folder / "data")
+        self.registry.start()
+        prefer(self.registry.process)
+
+    def path(self, blob):
+        return f"/v2/bench/blob/blobs/{blob.digest}?ns={self.registry.name}"
+
+    def fill(self, agents, blob):
+        """Makes holders, at full speed, and waits until everybody knows them."""
+        hosts = [agent.host for agent in agents] + [self.registry.host]
+        self.shape(False, hosts)
+        for get in Crowd([agent.host for agent in agents], self.path(blob)).run(120):
+            assert not get.error, (get.name, get.error)
+        self.shape(True, hosts)
+        for agent in agents:
+            wait_until("it is stored", lambda agent=agent: agent.has_blob(blob.digest))
+        for agent in self.agents:
+            others = len(agents) - (agent in agents)
+            if others:
+                agent.wait_holders(blob.digest, min(others, 8), timeout=120)
+
+    # --- a run ---
+
+    def crowd(self, agents, blob, holder=None, check=False, on_tick=None, timeout=None,
+              upstream=True):
+        """All `agents` are asked for the blob in one moment by their clients."""
+        t0 = self.seconds(blob.size) if self.mbit else 2.0
+        crowd = Crowd([agent.host for agent in agents], self.path(blob), check)
+        log, sent = self.registry.log_size(), holder.host.sent_bytes() if holder else 0
+        everyone = [agent for agent in self.agents if agent.process.running]
+        cpu = {agent: agent.process.cpu_seconds() for agent in everyone}
+        machine = Machine()
+        poll = Poll(agents, {blob.digest: blob.size}, max(0.25, t0 / 60))
+        gets = crowd.run(timeout or 20 * t0 + 30, on_tick)
+        idle = machine.idle()
+        took = {get.name: get.seconds for get in gets if get.seconds is not None}
+        failed = {get.name: get.error for get in gets if get.error}
+        if check:
+            failed.update({get.name: "WRONG BYTES" for get in gets
+                           if get.seconds is not None and not get.right(blob)})
+        spent = sum(agent.process.cpu_seconds() - cpu[agent] for agent in everyone
+                    if agent.process.running)
+        return Run(took, failed, self._upstream(log, blob) if upstream else 0.0, spent, idle,
+                   poll.stop(took), (holder.host.sent_bytes() - sent) / blob.size if holder else 0,
+                   {get.name: get.first_byte for get in gets if get.first_byte is not None})
+
+    def _upstream(self, log, blob):
+        """What the registry says it has sent, in blobs; it writes of a request at its end."""
+        size = -1
+        while (now := self.registry.blob_bytes(log)) != size:
+            size = now
+            time.sleep(0.3)
+        return size / blob.size
+
+    def wasted(self, agents, blob):
+        """Bytes that came and were thrown away, by the agents' own count."""
+        return sum(entry["wasted"] for agent in agents
+                   for entry in agent.transfers(blob.digest)[:1])
+
+
+def prefer(process):
+    """Each program of the rig is a session, and so a scheduling group, of its own."""
+    path = pathlib.Path(f"/proc/{process.pid}/autogroup")
+    if path.exists():
+        path.write_text(str(PRIORITY))
+
+
+def medians(runs):
+    """The medians over runs of (p50, p99, slowest)."""
+    return [median([get(run) for run in runs]) for get in (Run.p50, Run.p99, Run.slowest)]
