@@ -11,7 +11,7 @@ FONT = "font-family='sans-serif'"
 
 @dataclasses.dataclass
 class Line:
-    name: str
+    name: str  # "": not in the legend
     points: list  # [(seconds, fraction 0..1)]
     colour: str = ""
     dashed: bool = False
@@ -68,7 +68,7 @@ class _Axes:
                        f"y2='{self.top + PANEL}' stroke='#eeeeee'/>")
             out.append(_text(x, self.top + PANEL + 16, f"{at * step:g}", 11, "middle"))
         out.append(_text(LEFT + self.width / 2, self.top + PANEL + 34,
-                         "seconds since all clients asked", 12, "middle"))
+                         "seconds since the clients asked", 12, "middle"))
         middle = self.top + PANEL / 2
         out.append(f"<g transform='rotate(-90 16 {middle})'>"
                    + _text(16, middle, "verified pieces", 12, "middle") + "</g>")
@@ -85,8 +85,9 @@ class _Axes:
 
 def _legend(lines, colours, top):
     out = []
-    pitch = min(17, PANEL / max(1, len(lines)))
-    for at, (line, colour) in enumerate(zip(lines, colours)):
+    named = [(line, colour) for line, colour in zip(lines, colours) if line.name]
+    pitch = min(17, PANEL / max(1, len(named)))
+    for at, (line, colour) in enumerate(named):
         y = top + 8 + at * pitch
         x = WIDTH - RIGHT + 14
         dash = " stroke-dasharray='5 3'" if line.dashed else ""

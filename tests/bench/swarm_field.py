@@ -125,9 +125,14 @@ def blob_share(blob):
 
 
 class Field:
-    """A registry and `count` agents, links shaped to `mbit` (None: not at all)."""
+    """A registry and `count` agents, links shaped to `mbit` (None: not at all).
 
-    def __init__(self, count, mbit, index_server=False, in_memory=True, **sections):
+    strangers   names of hosts without an agent, whose peer port all agents are told of
+    containerds hosts have a containerd too, that pulls through the mirror
+    """
+
+    def __init__(self, count, mbit, index_server=False, in_memory=True, strangers=(),
+                 containerds=False, **sections):
         folder = tempfile.mkdtemp(prefix="shoal-bench-", dir="/dev/shm" if in_memory else None)
         self.rig = Rig(folder)
         self.mbit = mbit
@@ -139,10 +144,19 @@ class Field:
             self.sections["index"].update(
                 use=["lan", "rendezvous"],
                 rendezvous=[f"https://{self.index.host.address}:7383"])
+        self.strangers = [self.rig.host(name) for name in strangers]
+        if strangers:
+            self.sections["index"].update(use=["lan", "static"], static=[
+                f"{host.address}:7381" for host in self.strangers])
         for name, keys in sections.items():
             self.sections.setdefault(name, {}).update(keys)
-        self.agents = [self.rig.agent(f"h{number:02}", [self.registry], start=False,
-                                      **self.sections) for number in range(count)]
+        names = [f"h{number:02}" for number in range(count)]
+        for name in names if containerds else []:
+            containerd = self.rig.containerd(name)
+            containerd.use_mirror(self.registry.name)
+            prefer(containerd.process)
+        self.agents = [self.rig.agent(name, [self.registry], start=False, **self.sections)
+                       for name in names]
 
     def __enter__(self):
         return self
@@ -224,7 +238,10 @@ class Field:
 
     def crowd(self, agents, blob, holder=None, check=False, on_tick=None, timeout=None,
               upstream=True):
-        """All `agents` are asked for the blob in one moment by their clients."""
+        """All `agents` are asked for the blob in one moment by their clients.
+
+        on_tick(seconds, gets) is called while they pull.
+        """
         t0 = self.seconds(blob.size) if self.mbit else 2.0
         crowd = Crowd([agent.host for agent in agents], self.path(blob), check)
         log, sent = self.registry.log_size(), holder.host.sent_bytes() if holder else 0
@@ -241,17 +258,17 @@ class Field:
                            if get.seconds is not None and not get.right(blob)})
         spent = sum(agent.process.cpu_seconds() - cpu[agent] for agent in everyone
                     if agent.process.running)
-        return Run(took, failed, self._upstream(log, blob) if upstream else 0.0, spent, idle,
+        return Run(took, failed, self.upstream_bytes(log) / blob.size if upstream else 0, spent, idle,
                    poll.stop(took), (holder.host.sent_bytes() - sent) / blob.size if holder else 0,
                    {get.name: get.first_byte for get in gets if get.first_byte is not None})
 
-    def _upstream(self, log, blob):
-        """What the registry says it has sent, in blobs; it writes of a request at its end."""
+    def upstream_bytes(self, log):
+        """What the registry says it has sent since its log had that size."""
         size = -1
         while (now := self.registry.blob_bytes(log)) != size:
             size = now
-            time.sleep(0.3)
-        return size / blob.size
+            time.sleep(0.3)  # it writes of a request at its end, perhaps a moment after the client
+        return size
 
     def wasted(self, agents, blob):
         """Bytes that came and were thrown away, by the agents' own count."""

@@ -165,10 +165,17 @@ class Host:
 
     def sent_bytes(self):
         """What this host has sent over its link, headers and all."""
+        return self._link_count(8)
+
+    def received_bytes(self):
+        """What came to this host over its link, headers and all."""
+        return self._link_count(0)
+
+    def _link_count(self, field):
         for line in pathlib.Path(f"/proc/{self.holder.pid}/net/dev").read_text().splitlines():
             name, _, numbers = line.partition(":")
             if name.strip() == "eth0":
-                return int(numbers.split()[8])
+                return int(numbers.split()[field])
         raise RigError(f"{self.name} has no eth0")
 
     def close(self):
