@@ -133,9 +133,9 @@ def hostile(options):
         honest_bytes = honest_bytes or came
         line(name, run, t0)
         panels.append(Panel(name, lines_of(run)))
+        say(f"    fetchers threw away {wasted:.1%} of the blob, by their own count; their links "
+            f"carried {came / honest_bytes - 1:+.1%} against the honest run")
         if liars:
-            say(f"    on the fetchers' links {came / honest_bytes - 1:+.1%} of the honest run's "
-                "bytes (what they gave each other is acknowledged there too)")
             goal(f"{percent} %: extra bytes, by the fetchers' own count", wasted, 0.05)
             goal(f"{percent} %: failed pulls or wrong bytes", len(run.failed), 0)
     picture(options, "hostile", title, "each fetcher's share of verified pieces", panels, t0)
