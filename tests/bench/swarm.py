@@ -1,4 +1,4 @@
-"""`./dev bench swarm [quick] [CASE...] [--runs N] [--hosts N] [--mib N] [--no-rival]`
+"""`./dev bench swarm [quick] [CASE...] [--runs N] [--hosts N] [--mib N] [--mbit N] [--wait S] [--no-rival]`
 
 Crowds of hosts on one machine, each in a network namespace, on links shaped at both ends.
 """
@@ -10,7 +10,7 @@ import os
 from .common import ROOT, say
 from .swarm_cases import Options, cold, holder
 from .swarm_faults import lead, rolling, trouble
-from .swarm_field import PRIORITY
+from .swarm_field import PRIORITY, Machine
 from .swarm_liars import hostile
 from .swarm_real import containerd, first_byte
 
@@ -25,15 +25,20 @@ def parse(arguments):
     parser.add_argument("--runs", type=int, help="runs whose median counts")
     parser.add_argument("--hosts", type=int, help="fetchers")
     parser.add_argument("--mib", type=int, help="the blob's size")
+    parser.add_argument("--mbit", type=int, help="link rate; where 'idle' is about 0 the machine, "
+                        "and not the links, decides: then try a lower one")
+    parser.add_argument("--wait", type=int, default=0, metavar="S", help="before each run, wait up "
+                        "to S seconds until most of the machine is idle")
     parser.add_argument("--no-rival", dest="rival", action="store_false",
                         help="without libtorrent")
     options = parser.parse_args(arguments)
+    Machine.patience = options.wait
     names = [name for name in options.case if name != "quick"] or list(CASES)
     for name in names:
         if name not in CASES:
             parser.error(f"no such case: {name}; there are {' '.join(CASES)}, and quick")
     return names, Options("quick" in options.case, options.runs, options.hosts, options.mib,
-                          options.rival, ROOT / "build/bench")
+                          options.mbit, options.rival, ROOT / "build/bench")
 
 
 def bench(arguments=()):

@@ -15,8 +15,12 @@ class Options:
     runs: int  # or None: as the case thinks fit
     hosts: int
     mib: int
+    mbit: int
     rival: bool
     folder: pathlib.Path  # of pictures
+
+    def rate(self, mbit):
+        return self.mbit or mbit
 
     def scale(self, hosts, mib, runs, quick_hosts=8, quick_mib=32):
         """(hosts, bytes, runs) of a case."""
@@ -95,7 +99,7 @@ def rival_run(field, first, hosts, blob, options):
 def holder(options):
     """One host has the blob, the registry is off, all others ask in the same moment."""
     count, size, runs = options.scale(16, 256, 3)
-    mbit = 100
+    mbit = options.rate(100)
     mine, rival = [], []
     with Field(count + 1, mbit) as field:
         t0 = field.seconds(size)
@@ -122,7 +126,7 @@ def holder(options):
 def cold(options):
     """Nobody has the blob; the registry's link is like all others."""
     count, size, runs = options.scale(16, 256, 3)
-    mbit = 100
+    mbit = options.rate(100)
     rival, panels = [], []
     for name, server, most in (("index server", True, 1.05), ("LAN only", False, 1.3)):
         mine = []

@@ -9,19 +9,19 @@ from .picture import Line, Panel
 from .swarm_cases import goal, line, lines_of, picture
 from .swarm_field import MIB, Field, blob_share, medians
 
-MBIT = 100
 WAVES = 5
 
 
 def rolling(options):
     """20 % of the hosts pull at a time; each wave begins when the one before it is done."""
     count, size, runs = options.scale(30, 64, 1, quick_hosts=10)
+    mbit = options.rate(100)
     every = count // WAVES
     waves = [[] for _ in range(WAVES)]
     lines = []
-    with Field(count, MBIT) as field:
+    with Field(count, mbit) as field:
         t0 = field.seconds(size)
-        title = f"rolling update, {WAVES} waves of {every} hosts, {size // MIB} MiB, {MBIT} Mbit/s"
+        title = f"rolling update, {WAVES} waves of {every} hosts, {size // MIB} MiB, {mbit} Mbit/s"
         say(f"{title}; T0 {t0:.2f} s; {runs} runs; LAN only; the first wave is cold")
         field.shape(True)
         for _ in range(runs):
@@ -94,14 +94,15 @@ class At:
 def trouble(options):
     """A quarter of the holders fails when the others have 40 % of the blob."""
     count, size, runs = options.scale(16, 64, 1)
+    mbit = options.rate(100)
     faults = {"undisturbed": None, "blackholed": blackhole, "stopped": stop, "killed": kill}
     done = {name: [] for name in faults}
-    with Field(count, MBIT) as field:
+    with Field(count, mbit) as field:
         t0 = field.seconds(size)
         holders, fetchers = field.agents[:count // 2], field.agents[count // 2:]
         victims = holders[:max(1, len(holders) // 4)]
         title = (f"{len(holders)} holders, {len(fetchers)} fetchers, {size // MIB} MiB, "
-                 f"{MBIT} Mbit/s")
+                 f"{mbit} Mbit/s")
         say(f"{title}; T0 {t0:.2f} s; {runs} runs; {len(victims)} holders fail at 40 %: nft drop, "
             "SIGSTOP, kill -9; LAN only")
         field.shape(True)
@@ -168,10 +169,11 @@ class LeadKiller(threading.Thread):
 def lead(options):
     """A cold blob, and kill -9 for who leads."""
     count, size, runs = options.scale(16, 64, 1)
+    mbit = options.rate(100)
     done = {"undisturbed": [], **{f"killed at {share} %": [] for share in (10, 50, 90)}}
-    with Field(count, MBIT, index_server=True) as field:
+    with Field(count, mbit, index_server=True) as field:
         t0 = field.seconds(size)
-        title = f"cold crowd, {count} fetchers, {size // MIB} MiB, {MBIT} Mbit/s, lead killed"
+        title = f"cold crowd, {count} fetchers, {size // MIB} MiB, {mbit} Mbit/s, lead killed"
         say(f"{title}; T0 {t0:.2f} s; {runs} runs; with index server; the lead's own client does "
             "not count")
         field.shape(True)

@@ -18,6 +18,7 @@ from .crowd import Crowd
 
 MIB = 1 << 20
 PRIORITY = -10  # of the autogroup of every program on the rig, so that builds beside it matter less
+QUIET = 0.7  # idle share of a machine on which agents wait and nobody builds
 # What an operator gets, where the rig's tests are more hurried.
 SHIPPED = {"agent": {"log_level": "info"}, "index": {"sync_interval": "10s"},
            "lan": {"interval": "5s"}}
@@ -32,6 +33,8 @@ def rank(values, share):
 class Machine:
     """What the whole machine's processors did since it was made: others may be at work too."""
 
+    patience = 0  # seconds that a run waits for the others to be quiet
+
     def __init__(self):
         self._before = self._read()
 
@@ -43,6 +46,15 @@ class Machine:
     def idle(self):
         spent = [after - before for before, after in zip(self._before, self._read())]
         return (spent[3] + spent[4]) / max(1, sum(spent))
+
+    @classmethod
+    def wait_until_quiet(cls):
+        deadline = time.monotonic() + cls.patience
+        while time.monotonic() < deadline:
+            machine = cls()
+            time.sleep(2)
+            if machine.idle() > QUIET:
+                return
 
 
 @dataclasses.dataclass
@@ -242,6 +254,7 @@ class Field:
 
         on_tick(seconds, gets) is called while they pull.
         """
+        Machine.wait_until_quiet()
         t0 = self.seconds(blob.size) if self.mbit else 2.0
         crowd = Crowd([agent.host for agent in agents], self.path(blob), check)
         log, sent = self.registry.log_size(), holder.host.sent_bytes() if holder else 0

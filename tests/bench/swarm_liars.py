@@ -15,7 +15,6 @@ from .picture import Panel
 from .swarm_cases import goal, line, lines_of, picture
 from .swarm_field import MIB, Field, prefer
 
-MBIT = 100
 PIECE = 1 << 20
 HOLDERS = 16
 PERCENT = (0, 1, 10, 25, 50)
@@ -109,13 +108,14 @@ def listens(host):
 def hostile(options):
     """Some of the 16 holders lie; the registry is there."""
     fetchers, size, _ = options.scale(4, 64, 1, quick_hosts=2, quick_mib=16)
-    title = f"{HOLDERS} holders, {fetchers} fetchers, {size // MIB} MiB, {MBIT} Mbit/s"
+    mbit = options.rate(100)
+    title = f"{HOLDERS} holders, {fetchers} fetchers, {size // MIB} MiB, {mbit} Mbit/s"
     say(f"{title}; LAN and static; liars take turns at: {', '.join(LIES)}")
     honest_bytes, panels = None, []
     for percent in PERCENT:
         liars = max(1, round(HOLDERS * percent / 100)) if percent else 0
         name = f"{percent} %: {liars} lie"
-        with Field(HOLDERS - liars + fetchers, MBIT,
+        with Field(HOLDERS - liars + fetchers, mbit,
                    strangers=[f"liar{number}" for number in range(liars)]) as field:
             t0 = field.seconds(size)
             field.shape(True)

@@ -10,19 +10,19 @@ from .picture import Panel
 from .swarm_cases import goal, line, lines_of, picture
 from .swarm_field import MIB, Field, Machine, Poll, Run, rank
 
-MBIT = 200
 LAYERS = (100_000_000,) * 5
 
 
 def containerd(options):
     """Every host's containerd 1.6 pulls the same cold image in the same moment."""
     count, _, runs = options.scale(8, 0, 1, quick_hosts=3)
+    mbit = options.rate(200)
     layers = (20_000_000,) * 2 if options.quick else LAYERS
     image = make_image("bench/five", layer_sizes=layers)
-    with Field(count, MBIT, index_server=True, in_memory=False, containerds=True) as field:
+    with Field(count, mbit, index_server=True, in_memory=False, containerds=True) as field:
         t0 = field.seconds(image.size)
         title = (f"{count} containerds, cold, {image.size / 1e6:.0f} MB in {len(layers)} layers, "
-                 f"{MBIT} Mbit/s")
+                 f"{mbit} Mbit/s")
         version = field.rig.containerds["h00"].ctr("--version").stdout.split()[2]
         say(f"{title}; T0 {t0:.2f} s; containerd {version}; with index server; files on disk")
         field.registry.push(image)
@@ -42,6 +42,7 @@ def containerd(options):
 
 def pull(field, image):
     """One crowd of containerds. CPU is that of agents and containerds together."""
+    Machine.wait_until_quiet()
     reference = field.registry.reference(image)
     containerds = field.rig.containerds
     watched = [process for agent in field.agents
@@ -73,6 +74,7 @@ def pull(field, image):
 def first_byte(options):
     """How much later than the lead's client a follower's client has its first byte."""
     count, size, blobs = options.scale(4, 4, 24, quick_hosts=3, quick_mib=2)
+    mbit = options.rate(200)
     blobs = 5 if options.quick else max(20, blobs)
     for name, server in (("index server", True), ("LAN only", False)):
         with Field(count, None, index_server=server) as field:

@@ -89,6 +89,7 @@ class Swarm:
                     (host.folder / "torrent.log").read_text()
                 selector.register(program.stdout, selectors.EVENT_READ, host)
             try:
+                Machine.wait_until_quiet()
                 return self._crowd(selector, timeout)
             finally:
                 self._end()
