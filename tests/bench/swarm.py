@@ -50,10 +50,13 @@ def bench(arguments=()):
         "libtorrent, registry")
     say(f"and clients alike run at priority {PRIORITY} (autogroup). T0 = bits of the blob / link "
         "rate; with the headers of")
-    say("Ethernet, IP and TCP one host alone needs 1.045 T0. 'upstream' and 'sent' are in blobs: "
-        "what the registry gave, and")
-    say("what the link of the first holder or registry carried, headers too. 'idle' is the share "
-        "of all processors left over.")
+    say("Ethernet, IP and TCP one host alone needs 1.045 T0. In blobs: 'upstream' is what the "
+        "registry gave; 'sent' what the")
+    say("link of the first holder or registry carried away; 'came' what a fetcher's link carried "
+        "in, at the mean: all requests,")
+    say("maps and acknowledgements too, but headers once for each of the kernel's large frames. "
+        "'idle' is the share of all")
+    say("processors left over: about 0 means that the machine decided, and not the links.")
     for name in names:
         say()
         say(f"-- swarm {name}{' (quick)' if options.quick else ''}")

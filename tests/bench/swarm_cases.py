@@ -36,9 +36,10 @@ def _figures(name, times, t0, upstream, cpu, failed):
 
 
 def line(name, run, t0):
-    """What one run showed. `sent` is what the first holder's (or registry's) link carried."""
+    """What one run showed."""
     say(_figures(name, (run.p50(), run.p99(), run.slowest()), t0, run.upstream, run.cpu,
-                 len(run.failed)) + f"   sent {run.sent:5.2f}   idle {run.idle:3.0%}")
+                 len(run.failed)) + f"   sent {run.sent:5.2f}   "
+        f"came {run.came:5.3f}   idle {run.idle:3.0%}")
     for host, why in list(run.failed.items())[:3]:
         say(f"    {host} failed: {why}")
 

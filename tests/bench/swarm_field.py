@@ -67,6 +67,7 @@ class Run:
     idle: float  # share of the machine's processors
     progress: dict  # host: [(seconds, fraction)]
     sent: float = 0  # by the first holder, in blobs, headers and all
+    came: float = 0  # to a fetcher, at the mean, in blobs, headers and all
     first_byte: dict = dataclasses.field(default_factory=dict)
     marks: list = dataclasses.field(default_factory=list)
 
@@ -258,12 +259,14 @@ class Field:
         t0 = self.seconds(blob.size) if self.mbit else 2.0
         crowd = Crowd([agent.host for agent in agents], self.path(blob), check)
         log, sent = self.registry.log_size(), holder.host.sent_bytes() if holder else 0
+        hosts = [agent.host for agent in agents]
+        came = received(hosts)
         everyone = [agent for agent in self.agents if agent.process.running]
         cpu = {agent: agent.process.cpu_seconds() for agent in everyone}
         machine = Machine()
         poll = Poll(agents, {blob.digest: blob.size}, max(0.25, t0 / 60))
         gets = crowd.run(timeout or 20 * t0 + 30, on_tick)
-        idle = machine.idle()
+        idle, came = machine.idle(), (received(hosts) - came) / len(hosts) / blob.size
         took = {get.name: get.seconds for get in gets if get.seconds is not None}
         failed = {get.name: get.error for get in gets if get.error}
         if check:
@@ -273,7 +276,7 @@ class Field:
                     if agent.process.running)
         return Run(took, failed, self.upstream_bytes(log) / blob.size if upstream else 0, spent, idle,
                    poll.stop(took), (holder.host.sent_bytes() - sent) / blob.size if holder else 0,
-                   {get.name: get.first_byte for get in gets if get.first_byte is not None})
+                   came, {get.name: get.first_byte for get in gets if get.first_byte is not None})
 
     def upstream_bytes(self, log):
         """What the registry says it has sent since its log had that size."""
@@ -287,6 +290,10 @@ class Field:
         """Bytes that came and were thrown away, by the agents' own count."""
         return sum(entry["wasted"] for agent in agents
                    for entry in agent.transfers(blob.digest)[:1])
+
+
+def received(hosts):
+    return sum(host.received_bytes() for host in hosts)
 
 
 def prefer(process):

@@ -111,7 +111,7 @@ def hostile(options):
     mbit = options.rate(100)
     title = f"{HOLDERS} holders, {fetchers} fetchers, {size // MIB} MiB, {mbit} Mbit/s"
     say(f"{title}; LAN and static; liars take turns at: {', '.join(LIES)}")
-    honest_bytes, panels = None, []
+    honest, panels = None, []
     for percent in PERCENT:
         liars = max(1, round(HOLDERS * percent / 100)) if percent else 0
         name = f"{percent} %: {liars} lie"
@@ -126,15 +126,13 @@ def hostile(options):
             start(field, blob)
             for agent in pullers:
                 agent.wait_holders(blob.digest, HOLDERS, timeout=90)
-            before = sum(agent.host.received_bytes() for agent in pullers)
             run = field.crowd(pullers, blob, check=True)
-            came = sum(agent.host.received_bytes() for agent in pullers) - before
             wasted = field.wasted(pullers, blob) / (fetchers * size)
-        honest_bytes = honest_bytes or came
+        honest = honest or run.came
         line(name, run, t0)
         panels.append(Panel(name, lines_of(run)))
         say(f"    fetchers threw away {wasted:.1%} of the blob, by their own count; their links "
-            f"carried {came / honest_bytes - 1:+.1%} against the honest run")
+            f"carried {run.came / honest - 1:+.1%} against the honest run")
         if liars:
             goal(f"{percent} %: extra bytes, by the fetchers' own count", wasted, 0.05)
             goal(f"{percent} %: failed pulls or wrong bytes", len(run.failed), 0)

@@ -12,7 +12,7 @@ import sys
 import time
 
 from .common import ROOT
-from .swarm_field import Machine, Run, prefer
+from .swarm_field import Machine, Run, prefer, received
 
 PORT = 6881
 PIECE = 256 << 10
@@ -111,7 +111,7 @@ class Swarm:
 
     def _crowd(self, selector, timeout):
         cpu, machine = self._cpu(), Machine()
-        sent = self.first.sent_bytes()
+        sent, came = self.first.sent_bytes(), received(self.hosts)
         started = time.monotonic()
         for program in self._programs.values():
             program.stdin.write(b"go\n")
@@ -133,7 +133,8 @@ class Swarm:
         failed = {host.name: f"not within {timeout:.0f} s" for host in self.hosts
                   if host.name not in took}
         return Run(took, failed, uploaded / self.blob.size, self._cpu() - cpu, machine.idle(),
-                   progress, (self.first.sent_bytes() - sent) / self.blob.size)
+                   progress, (self.first.sent_bytes() - sent) / self.blob.size,
+                   (received(self.hosts) - came) / len(self.hosts) / self.blob.size)
 
     def _cpu(self):
         total = 0
