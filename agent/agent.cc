@@ -210,10 +210,19 @@ Status Agent::MakeCore() {
       std::move(options), key_,
       Discovery::Ports{loop_, *database_, *catalog_, *peer_client_, holdings_->inventory(),
                        [this](const PeerId& peer) { fetcher_->OnPeerAppeared(peer); },
-                       [this](const PeerId& peer) { fetcher_->OnPeerGone(peer); },
+                       [this](const PeerId& peer) {
+                         arbiters_->OnPeerGone(peer);
+                         fetcher_->OnPeerGone(peer);
+                       },
                        [this] { replicator_->OnCatalogChanged(); }},
       Rng(rng.Next()));
 
+  arbiters_ = std::make_unique<Arbiters>(
+      Arbiters::Ports{loop_, key_.id(), [this] { return discovery_->Living(); },
+                      [this](const PeerId& peer, const index::SwarmAsk& ask, Arbiters::Done done) {
+                        discovery_->AskSwarm(peer, ask, std::move(done));
+                      },
+                      nullptr});
   fetch::TransferPorts ports{
       loop_,
       *pool_,
@@ -229,7 +238,12 @@ Status Agent::MakeCore() {
       },
       [this](const PeerId& peer, Duration duration, const std::string& reason) {
         discovery_->Ban(peer, duration, reason);
-      }};
+      },
+      [this](const index::SwarmAsk& ask, auto met, auto done) {
+        arbiters_->Ask(ask, std::move(met), std::move(done));
+      },
+      [this] { return arbiters_->any(); },
+      key_.id()};
   fetch::Fetcher::Hooks hooks;
   hooks.on_holding = [this](const Digest& digest, Bytes size, bool complete) {
     if (complete) {
@@ -320,14 +334,19 @@ Status Agent::MakeCore() {
         }
       },
       on_image});
-  peer_handler_ = std::make_shared<fetch::PeerServer>(fetch::PeerServerPorts{
-      loop_, *pool_, *fetcher_, counters_, [this] { return discovery_->self().envelope(); },
-      [this] { return discovery_->RecordsToPassOn(); },
-      [this](std::uint64_t epoch, std::uint64_t after, int limit) {
-        return holdings_->inventory().Page(epoch, after, limit);
-      },
-      // The open room's members are all who can reach us.
-      [open = config_.room.open](const PeerId&) { return open; }});
+  fetch::UploadLimits uploads;
+  if (config_.limits.upload_slots > 0) uploads.slots = config_.limits.upload_slots;
+  peer_handler_ = std::make_shared<fetch::PeerServer>(
+      fetch::PeerServerPorts{loop_, *pool_, *fetcher_, counters_,
+                             [this] { return discovery_->self().envelope(); },
+                             [this] { return discovery_->RecordsToPassOn(); },
+                             [this](std::uint64_t epoch, std::uint64_t after, int limit) {
+                               return holdings_->inventory().Page(epoch, after, limit);
+                             },
+                             [this](const index::SwarmAsk& ask) { return arbiters_->OnAsk(ask); },
+                             // The open room's members are all who can reach us.
+                             [open = config_.room.open](const PeerId&) { return open; }},
+      uploads);
   status_ = std::make_unique<StatusApi>(StatusApi::Parts{loop_, *discovery_, *holdings_, *fetcher_,
                                                          *locals_, *store_, *pulls_, *catalog_,
                                                          counters_, containerd_.get()});

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "agent/admin_server.h"
+#include "agent/arbiters.h"
 #include "agent/asio_loop.h"
 #include "agent/config.h"
 #include "agent/discovery.h"
@@ -75,6 +76,7 @@ class Agent {
   std::unique_ptr<fetch::Containerd> containerd_;
   std::unique_ptr<fetch::LocalBlobs> locals_;
   std::unique_ptr<Discovery> discovery_;
+  std::unique_ptr<Arbiters> arbiters_;
   std::unique_ptr<fetch::Fetcher> fetcher_;
   std::unique_ptr<proxy::TagResolver> tags_;
   std::unique_ptr<proxy::ManifestSource> manifests_;

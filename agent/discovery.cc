@@ -208,8 +208,7 @@ std::vector<PeerId> Discovery::HoldersOf(const Digest& digest) const {
 void Discovery::Resolve(const Digest& digest, std::function<void(std::vector<PeerId>)> some,
                         std::function<void()> done) {
   if (options_.rooms.empty()) return done();
-  std::vector<PeerId> probed = roster_.Alive();
-  std::erase_if(probed, [this](const PeerId& peer) { return IsBanned(peer); });
+  std::vector<PeerId> probed = Living();
   std::shuffle(probed.begin(), probed.end(), rng_);
   if (probed.size() > kProbedMax) probed.resize(kProbedMax);
   if (!probed.empty()) some(std::move(probed));
@@ -236,6 +235,24 @@ void Discovery::ResolveInIndexes(const Digest& digest,
                           if (--*left == 0) done();
                         });
   }
+}
+
+std::vector<PeerId> Discovery::Living() const {
+  std::vector<PeerId> peers = roster_.Alive();
+  std::erase_if(peers, [this](const PeerId& peer) { return IsBanned(peer); });
+  return peers;
+}
+
+void Discovery::AskSwarm(const PeerId& peer, const index::SwarmAsk& ask,
+                         std::function<void(std::optional<index::SwarmAnswer>)> done) {
+  const auto endpoint = Dial(peer);
+  if (!endpoint) return done(std::nullopt);
+  ports_.client.AskSwarm(peer, *endpoint, ask,
+                         [this, done = std::move(done)](Result<index::SwarmAnswer> answer) {
+                           ports_.loop.Post([done, answer = std::move(answer)] {
+                             done(answer ? std::optional(*answer) : std::nullopt);
+                           });
+                         });
 }
 
 std::optional<index::Endpoint> Discovery::Dial(const PeerId& peer) const {

@@ -73,6 +73,11 @@ class Discovery {
   void OnUnreachable(const PeerId& peer);
   void Ban(const PeerId& peer, Duration duration, const std::string& reason);
   void OnTransfer(const Digest& digest, bool begins);
+  // Peers that live and are not banned.
+  [[nodiscard]] std::vector<PeerId> Living() const;
+  // `done` is called once, on the loop; with nothing when the peer did not answer.
+  void AskSwarm(const PeerId& peer, const index::SwarmAsk& ask,
+                std::function<void(std::optional<index::SwarmAnswer>)> done);
 
   // What peers and people ask.
   [[nodiscard]] const index::SignedRecord& self() const { return *self_; }

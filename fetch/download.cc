@@ -40,6 +40,7 @@ void Download::Impl::Start(const std::vector<PeerId>& known) {
   progress_at_ = peer_progress_at_ = now_;
   resolve_by_ = now_ + limits_.resolve;
   resolve_again_ = now_ + kResolveAgain;
+  modest_until_ = now_ + limits_.lead_modesty;
   if (ChainHasher().Finish() == digest_) {
     if (!chain_ || chain_->geometry().blob() != Bytes(0)) {
       Adopt(Chain(Geometry::Make(Bytes(0), limits_.piece).value()));
@@ -164,7 +165,10 @@ void Download::Impl::OnReader(int reader, PieceIndex piece) {
   picker_.SetPosition(readers_.empty() ? PieceIndex{0} : slowest);
 }
 
-void Download::Impl::OnDeadline() { CancelStalled(); }
+void Download::Impl::OnDeadline() {
+  CancelStalled();
+  CancelSlow();
+}
 
 void Download::Impl::Decide() {
   AskMaps();
@@ -174,6 +178,7 @@ void Download::Impl::Decide() {
     resolve_again_ = now_ + kResolveAgain;
     Emit(ResolveHolders{});
   }
+  AskArbiters();
   AskUpstream();
   AskPieces();
   GiveUpIfHopeless();
@@ -193,6 +198,8 @@ void Download::Impl::CheckInvariants() const {
   for (const auto& [id, request] : requests_) {
     SHOAL_CHECK(std::ranges::is_sorted(request.marked));
     for (const PieceIndex i : request.marked) ++asked[static_cast<std::size_t>(i.value)];
+    for (const PieceIndex i : request.options) ++asked[static_cast<std::size_t>(i.value)];
+    SHOAL_CHECK(request.options.empty() || request.marked.size() == 1);
     if (request.kind == Request::Kind::kUpstream) {
       SHOAL_CHECK(id == upstream_request_);
     } else if (request.kind == Request::Kind::kPieces) {
@@ -224,6 +231,7 @@ void Download::Impl::CheckInvariants() const {
   SHOAL_CHECK(holders_.size() <= kHoldersKept * static_cast<std::size_t>(limits_.holders_max));
   SHOAL_CHECK(choice_.chains().size() <= kCandidatesMax);
   SHOAL_CHECK(!finished_ || requests_.empty());
+  SHOAL_CHECK(!we_lead_ || limits_.arbitrated);
 }
 
 // The public face.
@@ -244,6 +252,22 @@ void Download::OnResolved(Time now, DownloadActions& out) {
 }
 void Download::OnPeerGone(Time now, const PeerId& peer, DownloadActions& out) {
   impl_->Run(now, out, [&] { impl_->OnPeerGone(peer); });
+}
+void Download::OnMember(Time now, const PeerId& peer, DownloadActions& out) {
+  impl_->Run(now, out, [&] { impl_->OnMember(peer); });
+}
+void Download::OnSwarm(Time now, const SwarmView& view, DownloadActions& out) {
+  impl_->Run(now, out, [&] { impl_->OnSwarm(view); });
+}
+void Download::OnSwarmFailed(Time now, DownloadActions& out) {
+  impl_->Run(now, out, [&] { impl_->OnSwarmFailed(); });
+}
+void Download::OnChosen(Time now, RequestId id, PieceIndex piece, DownloadActions& out) {
+  impl_->Run(now, out, [&] { impl_->OnChosen(id, piece); });
+}
+void Download::OnBusy(Time now, RequestId id, Duration retry, const std::vector<PeerId>& others,
+                      DownloadActions& out) {
+  impl_->Run(now, out, [&] { impl_->OnBusy(id, retry, others); });
 }
 void Download::OnMap(Time now, RequestId id, const HolderMap& map, DownloadActions& out) {
   impl_->Run(now, out, [&] { impl_->OnMap(id, map); });
@@ -274,6 +298,7 @@ Time Download::NextDeadline() const { return impl_->NextDeadline(); }
 const Chain* Download::chain() const { return impl_->chain(); }
 const PieceMap& Download::have() const { return impl_->have(); }
 bool Download::finished() const { return impl_->finished(); }
+bool Download::leads() const { return impl_->leads(); }
 const SourceBytes& Download::sources() const { return impl_->sources(); }
 const Digest& Download::digest() const { return impl_->digest(); }
 void Download::CheckInvariants() const { impl_->CheckInvariants(); }

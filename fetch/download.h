@@ -8,17 +8,28 @@
 // 1. Holders are asked for their map (size, piece size, chain, have) first. A peer is asked only
 //    for pieces that its map lists and whose states it vouches for itself, so that a piece that
 //    fails is always its sender's blame. Rarest first inside a window behind the readers' position,
-//    random among equals, in runs of neighbours that are equally rare. The first piece asked is the
-//    one a reader waits for; a peer that has not delivered yet is asked for one piece only.
+//    random among equals. A request names further pieces that would do as well, of the window and
+//    of beyond it; the holder sends the one it has sent least (OnChosen), and until then none of
+//    them is asked elsewhere. The piece named first is at first the one a reader waits for; a peer
+//    that has not delivered yet is asked for one piece only. As many pieces are asked at once, all
+//    holders together, as Pipeline says. A holder that is busy (OnBusy) is asked again when it
+//    said.
 // 2. After Start the shell resolves holders (ResolveHolders); once OnResolved came, or after
-//    limits.resolve, and no holder is known that answers, the upstream is asked at once.
-// 3. Holders that exist but make no progress (for limits.peer_budget no piece verified and not
-//    even a piece's worth of bytes) are joined by the upstream, which fetches from the first
-//    absent piece on; its run is cut where pieces are already here, or just being fetched from a
-//    peer. Upstream bytes need no chain: they extend it.
+//    limits.resolve, and no holder is known that answers, the upstream is wanted at once.
+// 3. Holders that exist but make no progress (for limits.peer_budget no piece verified, not
+//    even a piece's worth of bytes, and no word that they are busy) are joined by the upstream,
+//    which fetches from the first absent piece on that no holder has; its run is cut where pieces
+//    are already here, or just being fetched from a peer. Upstream bytes need no chain: they
+//    extend it.
+//    Where there are arbiters (limits.arbitrated) an upstream that is wanted is asked only by the
+//    swarm's lead (AskSwarm, OnSwarm; docs/SWARM.md); by anybody when no arbiter answers
+//    (OnSwarmFailed), or when neither the lead nor anybody else brought a byte for
+//    limits.lead_budget. A lead that loses the lead stops asking the upstream.
 // 4. A request without a byte for limits.stall (upstream: limits.upstream_stall) is cancelled, its
 //    pieces go elsewhere at once, and its peer is asked nothing for a while (doubling, from
-//    limits.stall up to kPenaltyMax). Any other failure of a peer is treated alike.
+//    limits.stall up to kPenaltyMax). Any other failure of a peer is treated alike. A request that
+//    is older than limits.stall and far slower than what another holder of the piece would need
+//    (kSlowFactor) is taken back too; its peer then has one request at a time for kSlowTime.
 // 5. A piece that fails verification bans its sender and costs that piece only. Chains that
 //    contradict each other are kept apart as candidates; one is gone by at a time. While there is
 //    a contradiction the last piece is asked early: it proves where its chain ends, and refutes
@@ -58,12 +69,14 @@
 namespace shoal::fetch {
 
 struct DownloadLimits {
-  Bytes piece{1 << 20};                              // of blobs that we fetch from the upstream
-  int parallel_pieces = 16;                          // asked at once, all sources together
-  int parallel_per_peer = 4;                         // see architecture, figures to design by
-  int run_pieces_max = 4;                            // neighbours in one request
-  int window_pieces = 32;                            // ahead of the slowest reader
-  int holders_max = 32;                              // asked for maps at once
+  Bytes piece{1 << 20};       // of blobs that we fetch from the upstream
+  int parallel_pieces = 16;   // asked at once, all sources together
+  int parallel_min = 4;       // asked at once whatever was measured
+  int parallel_per_peer = 4;  // see architecture, figures to design by
+  int run_pieces_max = 1;     // neighbours in one request; more than 1 leaves the holder no choice
+  int options_max = 15;       // further pieces that a request names
+  int window_pieces = 32;     // ahead of the slowest reader
+  int holders_max = 32;       // asked for maps at once
   Duration resolve = std::chrono::milliseconds(50);  // index.resolve_timeout
   Duration peer_budget = std::chrono::seconds(1);    // fetch.peer_budget
   Duration stall = std::chrono::milliseconds(500);   // fetch.stall
@@ -71,7 +84,10 @@ struct DownloadLimits {
       std::chrono::seconds(10);  // token, redirect and cold cache take seconds
   Duration ban = std::chrono::minutes(5);
   Duration give_up = std::chrono::seconds(30);
-  int upstream_tries = 4;                               // of retryable errors, in a row
+  int upstream_tries = 4;                          // of retryable errors, in a row
+  bool arbitrated = false;                         // there is somebody to ask who leads
+  Duration lead_budget = std::chrono::seconds(3);  // without a byte from anybody
+  Duration lead_modesty{0};  // before the lead is wished: of hosts that lead other blobs
   Duration retry_after_max = std::chrono::seconds(10);  // a wish of the upstream that is waited for
 };
 
@@ -86,12 +102,13 @@ struct FetchMap {
   PeerId peer;
   std::int32_t known;
 };
-// Ask `peer` for pieces [first, first + count).
+// Ask `peer` for pieces [first, first + count), or for one of `options` instead, best first.
 struct FetchPieces {
   RequestId id;
   PeerId peer;
   PieceIndex first;
   std::int32_t count;
+  std::vector<PieceIndex> options;  // only with count 1
 };
 // Ask the upstream for bytes from piece `first` on: to the end, or for `count` pieces if given.
 struct FetchUpstream {
@@ -101,6 +118,14 @@ struct FetchUpstream {
 };
 struct CancelRequest {
   RequestId id;
+};
+// Tell the arbiters what we are to this blob; answer with OnSwarm or OnSwarmFailed. One at a time,
+// but for the last, after which nothing is answered.
+struct AskSwarm {
+  bool wants_lead = false;
+  bool whole = false;
+  bool leaving = false;
+  std::int64_t progress = 0;  // bytes from the upstream
 };
 // Look for holders in the peer index; answer with OnHolders and then OnResolved.
 struct ResolveHolders {};
@@ -129,14 +154,21 @@ struct GaveUp {
   Error error;
 };
 using DownloadAction =
-    std::variant<FetchMap, FetchPieces, FetchUpstream, CancelRequest, ResolveHolders, BanPeer,
-                 UseGeometry, ForgetPieces, LearnState, Proved, GaveUp>;
+    std::variant<FetchMap, FetchPieces, FetchUpstream, CancelRequest, ResolveHolders, AskSwarm,
+                 BanPeer, UseGeometry, ForgetPieces, LearnState, Proved, GaveUp>;
 using DownloadActions = std::vector<DownloadAction>;
 
 // What a holder says about a blob. `chain` holds the states it knows (a prefix).
 struct HolderMap {
   Chain chain;    // with the geometry
   PieceMap have;  // of geometry().count()
+};
+
+// An arbiter's answer, as far as it matters here.
+struct SwarmView {
+  bool we_lead = false;
+  std::optional<PeerId> lead;  // somebody else
+  std::vector<PeerId> members;
 };
 
 // Where the bytes came from, for status, metrics and `Shoal-Source`.
@@ -163,9 +195,20 @@ class Download {
   // The peer index has said all it will say for now.
   void OnResolved(Time now, DownloadActions& out);
   void OnPeerGone(Time now, const PeerId& peer, DownloadActions& out);
+  // This peer asks us for the blob, so it fetches it too.
+  void OnMember(Time now, const PeerId& peer, DownloadActions& out);
+  // What an arbiter said: who leads (nobody if absent), and further members.
+  void OnSwarm(Time now, const SwarmView& view, DownloadActions& out);
+  // No arbiter answered.
+  void OnSwarmFailed(Time now, DownloadActions& out);
 
   // The answer to a FetchMap; ends that request.
   void OnMap(Time now, RequestId id, const HolderMap& map, DownloadActions& out);
+  // The holder sends this piece, of those that were asked for.
+  void OnChosen(Time now, RequestId id, PieceIndex piece, DownloadActions& out);
+  // The holder has no slot; ends the request. others: whom it named instead.
+  void OnBusy(Time now, RequestId id, Duration retry, const std::vector<PeerId>& others,
+              DownloadActions& out);
   // The upstream's headers: the blob's whole length. For every FetchUpstream.
   void OnUpstreamSize(Time now, RequestId id, Bytes size, DownloadActions& out);
   void OnBytes(Time now, RequestId id, Bytes count, DownloadActions& out);
@@ -186,6 +229,7 @@ class Download {
   [[nodiscard]] const Chain* chain() const;
   [[nodiscard]] const PieceMap& have() const;
   [[nodiscard]] bool finished() const;
+  [[nodiscard]] bool leads() const;  // the upstream is ours to ask, by an arbiter's word
   [[nodiscard]] const SourceBytes& sources() const;
   [[nodiscard]] const Digest& digest() const;
 

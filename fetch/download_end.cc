@@ -35,6 +35,33 @@ void Download::Impl::CancelStalled() {
   }
 }
 
+bool Download::Impl::IsSlow(const Request& request) const {
+  if (request.kind != Request::Kind::kPieces || request.marked.empty()) return false;
+  const Duration age = now_ - request.asked_at;
+  if (age < request.stall || request.received >= request.expected) return false;
+  const double left = static_cast<double>((request.expected - request.received).count());
+  // What came so far says how long the rest will take; nothing at all is as slow as can be.
+  const double came = std::max(1.0, static_cast<double>(request.received.count()));
+  const double needs = left / came * static_cast<double>(age.count());
+  const double length = static_cast<double>(LengthOf(request.marked.front()).count());
+  return std::ranges::any_of(holders_, [&](const Holder& other) {
+    if (&other == &holders_[request.holder] || !other.counted || !MayAsk(other)) return false;
+    if (!other.score.rate() || !other.can.Has(request.marked.front())) return false;
+    return needs > kSlowFactor * (length / *other.score.rate()) * 1e6;
+  });
+}
+
+void Download::Impl::CancelSlow() {
+  std::vector<RequestId> slow;
+  for (const auto& [id, request] : requests_) {
+    if (IsSlow(request)) slow.push_back(id);
+  }
+  for (const RequestId id : slow) {
+    holders_[requests_.at(id).holder].slow_until = now_ + kSlowTime;
+    Cancel(id);
+  }
+}
+
 Time Download::Impl::NextDeadline() const {
   if (!started_ || finished_) return kNever;
   Time next = kNever;
@@ -46,14 +73,28 @@ Time Download::Impl::NextDeadline() const {
   if (!resolved_) at(resolve_by_);
   if (resolved_ && !resolving_) at(resolve_again_);
   at(double_at_);
-  for (const auto& [id, request] : requests_) at(StallAt(request));
+  for (const auto& [id, request] : requests_) {
+    at(StallAt(request));
+    // From then on it is compared with others, each half a stall.
+    if (request.kind != Request::Kind::kPieces) continue;
+    const Duration age = std::max(now_ - request.asked_at, Duration(0));
+    const std::int64_t looks = std::max<std::int64_t>(2, age / (request.stall / 2) + 1);
+    at(request.asked_at + request.stall / 2 * looks);
+  }
   for (const Holder& holder : holders_) {
+    if (lead_ == holder.id && holder.state == Holder::State::kNot) at(holder.map_at);
     if (holder.state != Holder::State::kHolding) continue;
     at(holder.score.usable_at());
+    at(holder.busy_until);
     if (holder.map_request == 0) at(holder.map_at);
   }
   const bool upstream_waits = UpstreamUsable() && upstream_request_ == 0;
   if (upstream_waits) at(upstream_at_);
+  if (limits_.arbitrated) {
+    at(swarm_asking_ ? swarm_asked_at_ + kSwarmSilence : swarm_at_);
+    if (upstream_waits) at(progress_at_ + limits_.lead_budget);
+    at(modest_until_);
+  }
   // When peers count as stuck: for the upstream, another candidate, or the end.
   at(peer_progress_at_ + limits_.peer_budget);
   at(progress_at_ + limits_.peer_budget);
@@ -97,6 +138,7 @@ void Download::Impl::GiveUp() {
                                     std::to_string(limits_.give_up / std::chrono::seconds(1)) +
                                     " s; ask again"};
   }
+  EndSwarm(false);
   finished_ = true;
   Emit(GaveUp{error.In(ToString(digest_))});
 }
@@ -104,6 +146,7 @@ void Download::Impl::GiveUp() {
 void Download::Impl::Prove() {
   if (chain_ && !choice_.chains().empty()) RefuteOthers();
   CancelAll();
+  EndSwarm(true);
   finished_ = true;
   Emit(Proved{});
 }

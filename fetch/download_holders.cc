@@ -41,6 +41,8 @@ void Download::Impl::AskMaps() {
   }
   for (int at = 0; at < static_cast<int>(holders_.size()); ++at) {
     Holder& holder = holders_[at];
+    const bool leads = lead_ == holder.id && holder.state == Holder::State::kNot;
+    if (leads && now_ >= holder.map_at) holder.state = Holder::State::kQueued;
     if (holder.state == Holder::State::kQueued && active < limits_.holders_max) {
       holder.state = Holder::State::kAsking;
       ++active;
@@ -106,15 +108,24 @@ void Download::Impl::TakeMap(int at, const HolderMap& map) {
   } else if (holder.known == 0) {
     holder.map_at = now_ + (PeersStuck() ? kMapPauseIdle : kMapPauseEmpty);
   } else {
-    holder.map_at = std::max(now_, holder.map_sent + (grew ? kMapPause : kMapPauseIdle));
+    const Duration pause = std::max(kMapPause, kMapPauseShare * Polled());
+    holder.map_at = std::max(now_, holder.map_sent + (grew ? pause : kMapPauseIdle));
   }
+}
+
+int Download::Impl::Polled() const {
+  return static_cast<int>(std::ranges::count_if(holders_, [](const Holder& holder) {
+    return holder.state == Holder::State::kHolding && holder.map_at != kNever;
+  }));
 }
 
 void Download::Impl::OnMapFailed(const Request& request, const Error& error) {
   Holder& holder = holders_[request.holder];
   const bool was_holding = holder.state == Holder::State::kHolding;
   if (!was_holding || error.code == Code::kNotFound || error.code == Code::kDenied) {
-    return Withdraw(request.holder, Holder::State::kNot);
+    Withdraw(request.holder, Holder::State::kNot);
+    if (lead_ == holder.id && error.code == Code::kNotFound) holder.map_at = now_ + kLeadAgain;
+    return;
   }
   holder.map_at = now_ + kMapPauseIdle;
   Penalize(request.holder, error);
@@ -185,7 +196,9 @@ bool Download::Impl::WorthWaiting() const {
   if (AnyFirstMapPending()) return true;
   return std::ranges::any_of(holders_, [&](const Holder& holder) {
     if (!holder.counted || !holder.score.MayAsk(now_)) return false;
-    return holder.known < have().size() || CanHelp(holder);
+    if (CanHelp(holder)) return true;
+    // A swarm grows from its lead: it is not worth waiting for when we are that, or nobody is.
+    return holder.known < have().size() && (!limits_.arbitrated || !swarm_heard_ || lead_);
   });
 }
 

@@ -1,7 +1,7 @@
 // The inside of Download. Its functions lie in download*.cc by matter: events (download.cc),
-// holders and their maps (download_holders.cc), chains that contradict each other
-// (download_chain.cc), pieces (download_pieces.cc), the upstream (download_upstream.cc), ends and
-// deadlines (download_end.cc).
+// holders and their maps (download_holders.cc), the swarm and its lead (download_swarm.cc), chains
+// that contradict each other (download_chain.cc), pieces (download_pieces.cc), the upstream
+// (download_upstream.cc), ends and deadlines (download_end.cc).
 #pragma once
 
 #include <cstdint>
@@ -15,14 +15,17 @@
 #include "fetch/download.h"
 #include "fetch/peer_score.h"
 #include "fetch/piece_picker.h"
+#include "fetch/pipeline.h"
 
 namespace shoal::fetch {
 
 // A long poll at a peer waits this long (docs/PROTOCOL.md, "Maps").
 inline constexpr Duration kMapWait = std::chrono::seconds(10);
-// Maps of one holder are not asked more often than this, or kMapPauseIdle when the last brought
-// nothing new: a map of a big blob is tens of kilobytes.
+// Maps of one holder are not asked more often than this, and than kMapPauseShare for each holder
+// that is polled, so that news stays below a hundredth of a 100 Mbit/s link (a map's answer is
+// about 700 bytes with its headers); or kMapPauseIdle when the last brought nothing new.
 inline constexpr Duration kMapPause = std::chrono::milliseconds(20);
+inline constexpr Duration kMapPauseShare = std::chrono::milliseconds(6);
 inline constexpr Duration kMapPauseIdle = std::chrono::seconds(1);
 // A holder that has nothing yet may have its first piece soon.
 inline constexpr Duration kMapPauseEmpty = std::chrono::milliseconds(100);
@@ -46,6 +49,20 @@ inline constexpr std::size_t kCheapLoss = 8;
 // The upstream's own bytes may miss the digest once.
 inline constexpr int kMissesMax = 2;
 inline constexpr std::size_t kReadersMax = 1024;
+// The lead said that it has nothing: it may not know yet that it leads.
+inline constexpr Duration kLeadAgain = std::chrono::milliseconds(20);
+// A member that has nothing yet was asked; it may be asked again at its next word.
+inline constexpr Duration kMemberPause = std::chrono::milliseconds(50);
+// A busy holder is asked again not before, and not later than.
+inline constexpr Duration kBusyMin = std::chrono::milliseconds(5);
+inline constexpr Duration kBusyMax = std::chrono::seconds(1);
+// For so long words of being busy count as progress.
+inline constexpr Duration kBusyPatience = std::chrono::seconds(10);
+// A request may take so many times what another holder would need for its piece.
+inline constexpr double kSlowFactor = 4;
+inline constexpr Duration kSlowTime = std::chrono::seconds(2);
+// An arbiter's silence; the shell ends an asking earlier.
+inline constexpr Duration kSwarmSilence = std::chrono::seconds(1);
 
 // A peer that may hold pieces of the blob.
 struct Holder {
@@ -73,6 +90,9 @@ struct Holder {
   bool claims_last = false;
   bool counted = false;  // in the picker's availability
   int asked_pieces = 0;
+  bool member = false;  // it fetches the blob too, as far as we heard
+  Time busy_until{};
+  Time slow_until{};
 };
 
 inline constexpr int kNoHolder = -1;  // the upstream, as a request's holder
@@ -85,6 +105,8 @@ struct Request {
   // Pieces of it that are marked asked: of a run those not hashed yet; of the upstream those it
   // comes to next. Ascending.
   std::vector<PieceIndex> marked;
+  // Pieces that may come instead of the one marked; marked asked in the picker, until OnChosen.
+  std::vector<PieceIndex> options;
   PieceIndex next;     // upstream: the piece it is at; of a run the first one
   PieceIndex end;      // where its run ends
   bool sized = false;  // upstream: OnUpstreamSize came
@@ -105,6 +127,11 @@ class Download::Impl {
   void OnHolders(const std::vector<PeerId>& peers);
   void OnResolved();
   void OnPeerGone(const PeerId& peer);
+  void OnMember(const PeerId& peer);
+  void OnSwarm(const SwarmView& view);
+  void OnSwarmFailed();
+  void OnChosen(RequestId id, PieceIndex piece);
+  void OnBusy(RequestId id, Duration retry, const std::vector<PeerId>& others);
   void OnMap(RequestId id, const HolderMap& map);
   void OnUpstreamSize(RequestId id, Bytes size);
   void OnBytes(RequestId id, Bytes count);
@@ -131,6 +158,7 @@ class Download::Impl {
   [[nodiscard]] const Chain* chain() const { return chain_ ? &*chain_ : nullptr; }
   [[nodiscard]] const PieceMap& have() const { return picker_.here(); }
   [[nodiscard]] bool finished() const { return finished_; }
+  [[nodiscard]] bool leads() const { return we_lead_; }
   [[nodiscard]] const SourceBytes& sources() const { return sources_; }
   [[nodiscard]] const Digest& digest() const { return digest_; }
 
@@ -145,6 +173,8 @@ class Download::Impl {
   void AskMaps();
   void AskMap(int holder, std::int32_t known);
   void TakeMap(int holder, const HolderMap& map);
+  // Holders whose maps still grow.
+  [[nodiscard]] int Polled() const;
   void OnMapFailed(const Request& request, const Error& error);
   void Penalize(int holder, const Error& error);
   void Ban(int holder, const std::string& reason);
@@ -163,6 +193,17 @@ class Download::Impl {
   [[nodiscard]] bool UpstreamStuck() const {
     return now_ >= progress_at_ + limits_.peer_budget * 3;
   }
+
+  // The swarm.
+  void AskArbiters();
+  // We have a first piece: members that had nothing are asked again, and so learn of it.
+  void MeetAgain();
+  // Whether the upstream would be asked now, if it were ours to ask.
+  [[nodiscard]] bool UpstreamWanted() const;
+  [[nodiscard]] bool WishesLead() const;
+  [[nodiscard]] bool MayAskUpstream() const;
+  void LoseLead();
+  void EndSwarm(bool whole);
 
   // Chains.
   void Adopt(Chain chain);
@@ -189,8 +230,20 @@ class Download::Impl {
   // Pieces.
   void AskPieces();
   bool AskHolder(int holder);
-  [[nodiscard]] std::optional<PieceRun> Choose(int holder, std::int32_t budget);
+  struct Choice {
+    PieceRun run;
+    bool exact = false;  // nothing else would do as well
+  };
+  [[nodiscard]] std::optional<Choice> Choose(int holder, std::int32_t budget);
   [[nodiscard]] std::optional<PieceIndex> ChooseDouble(const Holder& holder, int self);
+  void AddOptions(Request& request);
+  void DropOptions(Request& request);
+  // Slots of it that may be used now.
+  [[nodiscard]] int SlotsOf(const Holder& holder) const;
+  [[nodiscard]] bool MayAsk(const Holder& holder) const {
+    return holder.score.MayAsk(now_) && now_ >= holder.busy_until;
+  }
+  [[nodiscard]] int Parallel() const;
   [[nodiscard]] bool WantsLastEarly() const;
   void Unmark(Request& request, PieceIndex piece);
   void OnPeerPiece(Request& request, PieceIndex piece, const ChainState& after, bool digest_ok);
@@ -211,12 +264,17 @@ class Download::Impl {
   [[nodiscard]] Time AskedSince(PieceIndex piece) const;
   [[nodiscard]] Time StallAt(const Request& request) const;
   void CancelStalled();
+  // Rule 4: those that another holder would end far earlier.
+  void CancelSlow();
+  [[nodiscard]] bool IsSlow(const Request& request) const;
 
   // The upstream.
   [[nodiscard]] bool UpstreamUsable() const { return has_upstream_ && !upstream_error_; }
   void AskUpstream();
   [[nodiscard]] bool UpstreamDue() const;
   [[nodiscard]] bool UpstreamMayTake(PieceIndex piece) const;
+  // Holders are left what they can give, while they give.
+  [[nodiscard]] bool UpstreamShouldTake(PieceIndex piece) const;
   [[nodiscard]] std::optional<PieceIndex> UpstreamStart() const;
   void MarkAhead(Request& request);
   void OnUpstreamPiece(Request& request, PieceIndex piece, const ChainState& after, bool digest_ok);
@@ -280,6 +338,19 @@ class Download::Impl {
   Time double_at_ = kNever;  // when the end game wants another look
   bool any_map_ = false;     // a holder has ever answered
   std::optional<Error> peer_error_;
+
+  Pipeline pipeline_;
+
+  bool swarm_asking_ = false;
+  Time swarm_asked_at_{};
+  Time swarm_at_{};            // when the arbiters are asked next
+  bool swarm_wished_ = false;  // the last asking wished the lead
+  bool swarm_heard_ = false;   // an arbiter ever answered, or all were silent
+  bool swarm_silent_ = false;  // no arbiter answered the last time
+  bool we_lead_ = false;
+  std::optional<PeerId> lead_;  // somebody else
+  Time modest_until_{};
+  std::optional<Time> busy_since_;
 
   RequestId upstream_request_ = 0;
   Time upstream_at_{};  // not before

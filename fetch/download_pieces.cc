@@ -30,6 +30,7 @@ void Download::Impl::Unmark(Request& request, PieceIndex piece) {
 Request Download::Impl::Close(RequestId id) {
   const auto found = requests_.find(id);
   SHOAL_CHECK(found != requests_.end());
+  DropOptions(found->second);
   Request request = found->second;
   while (!found->second.marked.empty()) Unmark(found->second, found->second.marked.back());
   requests_.erase(found);
@@ -54,7 +55,7 @@ void Download::Impl::CancelPieceRequests() {
 
 void Download::Impl::AskPieces() {
   double_at_ = kNever;
-  if (!chain_ || alone_ || asked_pieces_ >= limits_.parallel_pieces) return;
+  if (!chain_ || alone_ || asked_pieces_ >= Parallel()) return;
   struct Turn {
     int asked;
     double rate;
@@ -66,7 +67,7 @@ void Download::Impl::AskPieces() {
     std::vector<Turn> turns;
     for (int at = 0; at < static_cast<int>(holders_.size()); ++at) {
       const Holder& holder = holders_[at];
-      if (!holder.score.MayAsk(now_) || !CanHelp(holder)) continue;
+      if (!MayAsk(holder) || holder.asked_pieces >= SlotsOf(holder) || !CanHelp(holder)) continue;
       // A peer whose rate is not known yet is worth finding out.
       const double rate = holder.score.rate().value_or(std::numeric_limits<double>::max());
       turns.push_back({holder.asked_pieces, rate, rng_.Next(), at});
@@ -76,7 +77,7 @@ void Download::Impl::AskPieces() {
       return std::tuple(a.asked, -a.rate, a.lot) < std::tuple(b.asked, -b.rate, b.lot);
     });
     for (const Turn& turn : turns) {
-      if (asked_pieces_ >= limits_.parallel_pieces) return;
+      if (asked_pieces_ >= Parallel()) return;
       asked |= AskHolder(turn.holder);
     }
   }
@@ -84,14 +85,12 @@ void Download::Impl::AskPieces() {
 
 bool Download::Impl::AskHolder(int at) {
   Holder& holder = holders_[at];
-  // Two requests share a peer's slots, so that one is under way while the other is asked anew.
-  const int half = std::max(1, limits_.parallel_per_peer / 2);
-  const int slots = holder.score.proven() ? limits_.parallel_per_peer : 1;
-  if (holder.asked_pieces > slots - std::min(half, slots)) return false;
-  const int budget = std::min({half, limits_.run_pieces_max, slots - holder.asked_pieces,
-                               limits_.parallel_pieces - asked_pieces_});
-  const auto run = Choose(at, budget);
-  if (!run) return false;
+  const int budget = std::min(
+      {limits_.run_pieces_max, SlotsOf(holder) - holder.asked_pieces, Parallel() - asked_pieces_});
+  if (budget < 1) return false;
+  const auto choice = Choose(at, budget);
+  if (!choice) return false;
+  const PieceRun* const run = &choice->run;
   holder.score.OnAsked(now_, holder.asked_pieces == 0);
   Request& request = NewRequest(Request::Kind::kPieces, at, limits_.stall);
   request.next = run->first;
@@ -103,22 +102,35 @@ bool Download::Impl::AskHolder(int at) {
   }
   holder.asked_pieces += run->count;
   asked_pieces_ += run->count;
-  Emit(FetchPieces{request.id, holder.id, run->first, run->count});
+  if (!choice->exact && run->count == 1) AddOptions(request);
+  Emit(FetchPieces{request.id, holder.id, run->first, run->count, request.options});
   return true;
 }
 
-std::optional<PieceRun> Download::Impl::Choose(int at, std::int32_t budget) {
+int Download::Impl::SlotsOf(const Holder& holder) const {
+  return holder.score.proven() && now_ >= holder.slow_until ? limits_.parallel_per_peer : 1;
+}
+
+int Download::Impl::Parallel() const {
+  return pipeline_.Depth(limits_.parallel_min, limits_.parallel_pieces);
+}
+
+std::optional<Download::Impl::Choice> Download::Impl::Choose(int at, std::int32_t budget) {
   const Holder& holder = holders_[at];
   const bool first = have().count() == 0 && asked_pieces_ == 0 && upstream_request_ == 0;
   const PieceIndex head = picker_.Window().first;
-  if (first && holder.can.Has(head)) return PieceRun{head, 1};
+  if (first && holder.can.Has(head)) return Choice{{head, 1}};
   const PieceIndex last = chain_->geometry().last();
   if (!first && holder.can.Has(last) && picker_.Free(last) && WantsLastEarly()) {
-    return PieceRun{last, 1};
+    return Choice{{last, 1}, true};
   }
-  if (auto run = picker_.Pick(holder.can, budget, PiecePicker::Where::kWindow)) return run;
-  if (const auto piece = ChooseDouble(holder, at)) return PieceRun{*piece, 1};
-  return picker_.Pick(holder.can, budget, PiecePicker::Where::kAnywhere);
+  if (const auto run = picker_.Pick(holder.can, budget, PiecePicker::Where::kWindow)) {
+    return Choice{*run};
+  }
+  if (const auto piece = ChooseDouble(holder, at)) return Choice{{*piece, 1}, true};
+  const auto run = picker_.Pick(holder.can, budget, PiecePicker::Where::kAnywhere);
+  if (!run) return std::nullopt;
+  return Choice{*run};
 }
 
 // The last piece early refutes a false chain before much was fetched under it. But where few have
@@ -173,8 +185,9 @@ std::optional<PieceIndex> Download::Impl::ChooseDouble(const Holder& holder, int
 
 void Download::Impl::OnPeerPiece(Request& request, PieceIndex piece, const ChainState& after,
                                  bool digest_ok) {
-  if (piece < request.next || piece >= request.end) return;
   const RequestId id = request.id;
+  if (!request.options.empty()) OnChosen(id, piece);
+  if (piece < request.next || piece >= request.end) return;
   const int at = request.holder;
   Holder& holder = holders_[at];
   const Bytes length = LengthOf(piece);
@@ -189,7 +202,12 @@ void Download::Impl::OnPeerPiece(Request& request, PieceIndex piece, const Chain
     return Ban(at,
                "piece " + std::to_string(piece.value) + " does not match the chain it vouches for");
   }
+  // Bytes that nobody told of one by one: on a quick link a piece comes between two looks.
+  if (request.judged > request.received) {
+    holder.score.OnBytes(now_, std::min(length, request.judged - request.received));
+  }
   holder.score.OnVerified();
+  pipeline_.OnPiece(now_, request.asked_at);
   sources_.peers[holder.id] += length;
   NoteProgress(true);
   PieceHere(piece, id);
@@ -201,6 +219,7 @@ void Download::Impl::OnPeerPiece(Request& request, PieceIndex piece, const Chain
 void Download::Impl::PieceHere(PieceIndex piece, RequestId by) {
   CutLosers(piece, by);
   picker_.SetHere(piece);
+  if (have().count() == 1) MeetAgain();
   if (have().all()) Prove();
 }
 
@@ -208,6 +227,7 @@ void Download::Impl::CutLosers(PieceIndex piece, RequestId by) {
   std::vector<RequestId> lost;
   for (auto& [id, request] : requests_) {
     if (id == by) continue;
+    if (std::erase(request.options, piece) > 0) picker_.Release(piece);
     const auto found = std::ranges::find(request.marked, piece);
     if (found == request.marked.end()) continue;
     if (found == request.marked.begin()) lost.push_back(id);
@@ -229,6 +249,7 @@ void Download::Impl::NoteProgress(bool from_peer) {
   progress_at_ = now_;
   if (!from_peer) return;
   peer_progress_at_ = now_;
+  busy_since_.reset();
   unproven_ = unproven_seen_ = Bytes(0);
 }
 

@@ -11,10 +11,15 @@ constexpr PieceIndex kOpenEnd{kPiecesMax};
 
 }  // namespace
 
-bool Download::Impl::UpstreamDue() const {
-  if (!UpstreamUsable() || upstream_request_ != 0 || now_ < upstream_at_) return false;
+bool Download::Impl::UpstreamWanted() const {
+  if (!UpstreamUsable()) return false;
   if (alone_) return true;
   return WorthWaiting() ? PeersStuck() : Settled();
+}
+
+bool Download::Impl::UpstreamDue() const {
+  if (upstream_request_ != 0 || now_ < upstream_at_) return false;
+  return UpstreamWanted() && MayAskUpstream();
 }
 
 bool Download::Impl::UpstreamMayTake(PieceIndex piece) const {
@@ -24,16 +29,25 @@ bool Download::Impl::UpstreamMayTake(PieceIndex piece) const {
   return PeersStuck() || now_ >= AskedSince(piece) + limits_.stall;
 }
 
+bool Download::Impl::UpstreamShouldTake(PieceIndex piece) const {
+  return UpstreamMayTake(piece) && (picker_.holders(piece) == 0 || PeersStuck());
+}
+
 std::optional<PieceIndex> Download::Impl::UpstreamStart() const {
-  const auto look = [&](PieceIndex from) -> std::optional<PieceIndex> {
+  const auto look = [&](PieceIndex from, bool unheld) -> std::optional<PieceIndex> {
     for (PieceIndex i = have().FirstAbsent(from); i.value < have().size();
          i = have().FirstAbsent(i + 1)) {
+      if (unheld && picker_.holders(i) > 0) continue;
       if (chain_->Before(i) != nullptr && UpstreamMayTake(i)) return i;
     }
     return std::nullopt;
   };
-  if (const auto start = look(picker_.Window().first)) return start;
-  return look({0});
+  // What nobody holds first: the rest will come from those that hold it, unless they are stuck.
+  if (!PeersStuck()) {
+    if (const auto start = look({0}, true)) return start;
+  }
+  if (const auto start = look(picker_.Window().first, false)) return start;
+  return look({0}, false);
 }
 
 void Download::Impl::AskUpstream() {
@@ -48,7 +62,8 @@ void Download::Impl::AskUpstream() {
     const std::int32_t count = chain_->geometry().count();
     const std::int32_t stop =
         WorthWaiting() ? std::min(count, start.value + limits_.parallel_pieces) : count;
-    while (end.value < stop && UpstreamMayTake(end)) ++end;
+    ++end;
+    while (end.value < stop && UpstreamShouldTake(end)) ++end;
   }
   Request& request = NewRequest(Request::Kind::kUpstream, kNoHolder, limits_.upstream_stall);
   upstream_request_ = request.id;
@@ -70,12 +85,7 @@ void Download::Impl::MarkAhead(Request& request) {
   }
 }
 
-Result<Geometry> Download::Impl::CutBlob(Bytes size) const {
-  // A blob with too many pieces of the usual size is cut in larger ones.
-  Bytes piece = limits_.piece;
-  while (piece < kPieceBytesMax && size > piece * kPiecesMax) piece = piece * 2;
-  return Geometry::Make(size, std::min(piece, kPieceBytesMax));
-}
+Result<Geometry> Download::Impl::CutBlob(Bytes size) const { return CutFor(size, limits_.piece); }
 
 void Download::Impl::OnUpstreamSize(RequestId id, Bytes size) {
   const auto found = requests_.find(id);

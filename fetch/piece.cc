@@ -57,6 +57,17 @@ PieceIndex Geometry::At(Bytes offset) const {
   return {static_cast<std::int32_t>(std::min<std::int64_t>(offset / piece_, count_ - 1))};
 }
 
+Result<Geometry> CutFor(Bytes size, Bytes usual) {
+  Bytes piece = usual;
+  while (piece.count() % 128 == 0 && Bytes(piece.count() / 2) >= kPieceAloneMin &&
+         size < piece * kPiecesFew) {
+    piece = Bytes(piece.count() / 2);
+  }
+  while (piece * 2 <= kPieceAloneMax && size > piece * kPiecesMany) piece = piece * 2;
+  while (piece * 2 <= kPieceBytesMax && size > piece * kPiecesMax) piece = piece * 2;
+  return Geometry::Make(size, piece);
+}
+
 PieceMap::PieceMap(std::int32_t count, bool all)
     : size_(count),
       set_(all ? count : 0),
@@ -146,6 +157,29 @@ Result<PieceMap> PieceMap::FromRuns(std::string_view runs, std::int32_t count) {
     if (comma == std::string_view::npos) break;
     runs.remove_prefix(comma + 1);
     if (runs.empty()) return BadRuns(",");
+  }
+  return map;
+}
+
+ByteVector PieceMap::ToBits() const {
+  ByteVector bits(static_cast<std::size_t>(size_ + 7) / 8);
+  for (PieceIndex i{0}; i.value < size_; ++i) {
+    if (Has(i)) bits[static_cast<std::size_t>(i.value) / 8] |= std::byte{0x80} >> (i.value % 8);
+  }
+  return bits;
+}
+
+Result<PieceMap> PieceMap::FromBits(ByteSpan bits, std::int32_t count) {
+  if (bits.size() != static_cast<std::size_t>(count + 7) / 8) {
+    return Error{Code::kInvalid, "have-map: " + std::to_string(bits.size()) + " bytes for " +
+                                     std::to_string(count) + " pieces"};
+  }
+  PieceMap map(count);
+  for (std::int32_t i = 0; i < static_cast<std::int32_t>(bits.size()) * 8; ++i) {
+    const std::byte bit = std::byte{0x80} >> (i % 8);
+    if ((bits[static_cast<std::size_t>(i) / 8] & bit) == std::byte{0}) continue;
+    if (i >= count) return Error{Code::kInvalid, "have-map: a bit beyond the last piece"};
+    map.Set({i});
   }
   return map;
 }

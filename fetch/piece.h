@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "base/encoding.h"
 #include "base/result.h"
 
 namespace shoal::fetch {
@@ -56,6 +57,20 @@ class Geometry {
   std::int32_t count_;
 };
 
+// Piece sizes that CutFor chooses by itself.
+inline constexpr Bytes kPieceAloneMin{256 << 10};
+inline constexpr Bytes kPieceAloneMax{4 << 20};
+inline constexpr std::int32_t kPiecesFew = 64;     // enough to spread: 1 + log2(fetchers)/pieces
+inline constexpr std::int32_t kPiecesMany = 8192;  // a map of more is long
+
+// How a blob of `size` is cut where nobody has cut it yet: in pieces of `usual` (fetch.piece),
+// halved while there are fewer than kPiecesFew of at least kPieceAloneMin, doubled while there are
+// more than kPiecesMany of at most kPieceAloneMax, or more than kPiecesMax. All hosts with the same
+// `usual` cut alike.
+//
+// Errors  as Geometry::Make.
+Result<Geometry> CutFor(Bytes size, Bytes usual);
+
 // A set of pieces of one blob.
 class PieceMap {
  public:
@@ -79,6 +94,11 @@ class PieceMap {
   [[nodiscard]] std::string ToRuns() const;
   // Errors: kInvalid unless runs ascend, do not touch or overlap, and stay below `count`.
   static Result<PieceMap> FromRuns(std::string_view runs, std::int32_t count);
+  // One bit a piece, the first one the highest of the first byte; spare bits are 0. The other
+  // form on the wire, for maps with many runs.
+  [[nodiscard]] ByteVector ToBits() const;
+  // Errors: kInvalid for another length than `count` asks for, or a spare bit that is 1.
+  static Result<PieceMap> FromBits(ByteSpan bits, std::int32_t count);
 
   bool operator==(const PieceMap&) const = default;
 

@@ -69,6 +69,38 @@ std::optional<PieceRun> PiecePicker::Pick(const PieceMap& can, std::int32_t budg
   return std::nullopt;
 }
 
+std::vector<PieceIndex> PiecePicker::PickOptions(const PieceMap& can, std::int32_t max) {
+  SHOAL_CHECK(max >= 1 && can.size() == here_.size());
+  std::size_t free = 0;
+  for (PieceIndex i{0}; i.value < can.size(); ++i) free += can.Has(i) && Free(i) ? 1 : 0;
+  const std::size_t budget = std::min(static_cast<std::size_t>(max), free / 4);
+  std::vector<PieceIndex> options;
+  if (budget == 0) return options;
+  const PieceRun window = Window();
+  const std::int32_t end = window.first.value + window.count;
+  Rarest(can, window.first.value, end, (budget + 1) / 2, options);
+  Rarest(can, end, here_.size(), budget - options.size(), options);
+  return options;
+}
+
+void PiecePicker::Rarest(const PieceMap& can, std::int32_t from, std::int32_t to, std::size_t count,
+                         std::vector<PieceIndex>& out) {
+  struct Lot {
+    int holders;
+    std::uint32_t lot;
+    std::int32_t piece;
+    auto operator<=>(const Lot&) const = default;
+  };
+  std::vector<Lot> lots;
+  for (PieceIndex i{from}; i.value < to; ++i) {
+    if (!can.Has(i) || !Free(i)) continue;
+    lots.push_back({holders(i), static_cast<std::uint32_t>(rng_.Next()), i.value});
+  }
+  const std::size_t taken = std::min(count, lots.size());
+  std::ranges::partial_sort(lots, lots.begin() + static_cast<std::ptrdiff_t>(taken));
+  for (std::size_t k = 0; k < taken; ++k) out.push_back({lots[k].piece});
+}
+
 std::optional<PieceRun> PiecePicker::PickIn(const PieceMap& can, std::int32_t from, std::int32_t to,
                                             std::int32_t budget) {
   std::optional<PieceIndex> best;

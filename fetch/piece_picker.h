@@ -66,12 +66,21 @@ class PiecePicker {
   // budget   pieces, at least 1.
   // Returns  a run of equally rare free pieces; nothing when there is none.
   std::optional<PieceRun> Pick(const PieceMap& can, std::int32_t budget, Where where);
+  // Further free pieces that would do as well: half of the window, the others of beyond it, each
+  // time the rarest first, at random among equals. Never more than a quarter of the free pieces
+  // that the holder can give, so that there is something left to ask others for.
+  //
+  // max      pieces, at least 1.
+  std::vector<PieceIndex> PickOptions(const PieceMap& can, std::int32_t max);
 
  private:
   static std::size_t At(PieceIndex i) { return static_cast<std::size_t>(i.value); }
   // The rarest free piece of [from, to), at random among equals, and its equally rare neighbours.
   std::optional<PieceRun> PickIn(const PieceMap& can, std::int32_t from, std::int32_t to,
                                  std::int32_t budget);
+  // Appends the `count` rarest free pieces of [from, to); at random among equals.
+  void Rarest(const PieceMap& can, std::int32_t from, std::int32_t to, std::size_t count,
+              std::vector<PieceIndex>& out);
 
   std::int32_t window_pieces_;
   Rng rng_;

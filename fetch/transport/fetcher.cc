@@ -73,6 +73,10 @@ std::shared_ptr<Transfer> Fetcher::Begin(FetchRequest request) {
   DownloadLimits limits = limits_;
   const int share = kPiecesAskedMax / static_cast<int>(transfers_.size() + 1);
   limits.parallel_pieces = std::clamp(share, 2, limits_.parallel_pieces);
+  limits.arbitrated = ports_.ask_arbiters != nullptr && ports_.has_arbiters();
+  const auto leading = std::ranges::count_if(
+      transfers_, [](const auto& entry) { return entry.second->download().leads(); });
+  limits.lead_modesty = std::min(kLeadModesty * leading, kLeadModestyMax);
 
   Transfer::Hooks hooks;
   hooks.on_live = [this, digest](const std::shared_ptr<LiveBlob>& live) {
@@ -193,6 +197,26 @@ std::vector<std::shared_ptr<Transfer>> Fetcher::All() const {
   all.reserve(transfers_.size());
   for (const auto& [digest, transfer] : transfers_) all.push_back(transfer);
   return all;
+}
+
+void Fetcher::OnMember(const Digest& digest, const PeerId& peer) {
+  const auto it = transfers_.find(digest);
+  if (it != transfers_.end()) it->second->OnMember(peer);
+}
+
+void Fetcher::OnMemberAsked(const Digest& digest, const PeerId& peer, Duration wait,
+                            std::function<void(std::shared_ptr<LiveBlob>)> ready) {
+  const auto it = transfers_.find(digest);
+  if (it == transfers_.end()) return ready(nullptr);
+  const std::shared_ptr<Transfer> transfer = it->second;
+  transfer->OnMember(peer);
+  // Whichever comes first.
+  auto once = std::make_shared<std::function<void(std::shared_ptr<LiveBlob>)>>(std::move(ready));
+  const auto tell = [once](std::shared_ptr<LiveBlob> live) {
+    if (auto call = std::exchange(*once, nullptr)) call(std::move(live));
+  };
+  transfer->WhenLive(tell);
+  if (*once) ports_.loop.After(wait, [tell] { tell(nullptr); });
 }
 
 void Fetcher::OnPeerAppeared(const PeerId& peer) {

@@ -23,6 +23,12 @@ inline constexpr std::size_t kTransfersMax = 512;
 // Pieces asked at once by all transfers together: bounds memory and keeps shares fair.
 inline constexpr int kPiecesAskedMax = 48;
 
+// A host that leads already wishes the lead of a further blob so much later for each that it leads,
+// so that the leads of an image's layers spread over the hosts that pull it. About what hosts that
+// begin together differ by.
+inline constexpr Duration kLeadModesty = std::chrono::milliseconds(5);
+inline constexpr Duration kLeadModestyMax = std::chrono::milliseconds(20);
+
 // A transfer as `shoal pulls` and the status API show it.
 struct TransferView {
   Digest digest;
@@ -60,6 +66,12 @@ class Fetcher {
   std::shared_ptr<LiveBlob> Find(const Digest& digest);
 
   // On the loop.
+  // `peer` asked for this blob, of which there is nothing to Find: calls `ready` as
+  // Transfer::WhenLive does, at the latest after `wait`.
+  void OnMemberAsked(const Digest& digest, const PeerId& peer, Duration wait,
+                     std::function<void(std::shared_ptr<LiveBlob>)> ready);
+  // `peer` asked for a blob that may be under way here: it fetches it too.
+  void OnMember(const Digest& digest, const PeerId& peer);
   // It may hold what is being fetched: running transfers ask it.
   void OnPeerAppeared(const PeerId& peer);
   void OnPeerGone(const PeerId& peer);

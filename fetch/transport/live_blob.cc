@@ -1,8 +1,18 @@
 #include "fetch/transport/live_blob.h"
 
+#include <random>
 #include <utility>
 
 namespace shoal::fetch {
+namespace {
+
+// Unlike any other of this process or of the one before it.
+std::uint64_t FreshEpoch() {
+  std::random_device random;
+  return (static_cast<std::uint64_t>(random()) << 21 ^ random()) & ((std::uint64_t{1} << 53) - 1);
+}
+
+}  // namespace
 
 std::string BlobOrigin::ToString() const {
   std::string text;
@@ -25,6 +35,7 @@ LiveBlob::LiveBlob(Digest digest, Geometry geometry, SharedFile file, StreamMode
       mode_(mode),
       on_reader_(std::move(on_reader)),
       chain_(geometry),
+      chain_epoch_(FreshEpoch()),
       have_(geometry.count()),
       let_(geometry.count()) {}
 
@@ -63,6 +74,11 @@ bool LiveBlob::Covers(Bytes begin, Bytes end) {
   return true;
 }
 
+std::uint64_t LiveBlob::chain_epoch() const {
+  const std::lock_guard lock(mutex_);
+  return chain_epoch_;
+}
+
 void LiveBlob::SetState(PieceIndex piece, const ChainState& state) {
   const std::lock_guard lock(mutex_);
   chain_.Set(piece, state);
@@ -81,6 +97,7 @@ bool LiveBlob::Forget(const std::vector<PieceIndex>& pieces,
   {
     const std::lock_guard lock(mutex_);
     for (const PieceIndex piece : states) chain_.Clear(piece);
+    chain_epoch_ = FreshEpoch();
     for (const PieceIndex piece : pieces) {
       have_.Clear(piece);
       spoiled_ |= let_.Has(piece);

@@ -46,6 +46,8 @@ class LiveBlob final : public ReadGate {
   [[nodiscard]] const Geometry& geometry() const { return geometry_; }
   [[nodiscard]] const SharedFile& file() const { return file_; }
   [[nodiscard]] Chain chain() const;
+  // Which life of the chain this is: another one whenever states were taken back.
+  [[nodiscard]] std::uint64_t chain_epoch() const;
   [[nodiscard]] PieceMap have() const;
   [[nodiscard]] bool Has(PieceIndex piece) const;
   [[nodiscard]] bool proved() const;
@@ -97,6 +99,7 @@ class LiveBlob final : public ReadGate {
 
   mutable std::mutex mutex_;
   Chain chain_;
+  std::uint64_t chain_epoch_;
   PieceMap have_;
   PieceMap let_;  // pieces that readers were let at
   bool spoiled_ = false;

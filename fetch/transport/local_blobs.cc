@@ -65,7 +65,7 @@ std::shared_ptr<LiveBlob> LocalBlobs::OpenFile(const Digest& digest, const Share
                           info.st_mtim.tv_sec * 1'000'000'000LL + info.st_mtim.tv_nsec};
   auto chain = store_.FindChain(digest);
   if (chain && chain->geometry().blob() != Bytes(info.st_size)) chain.reset();
-  auto geometry = Geometry::Make(Bytes(info.st_size), chain ? chain->geometry().piece() : piece_);
+  auto geometry = chain ? Result(chain->geometry()) : CutFor(Bytes(info.st_size), piece_);
   if (!geometry) return nullptr;
 
   auto live = std::make_shared<LiveBlob>(digest, *geometry, file, StreamMode::kVerified, nullptr);

@@ -1,6 +1,7 @@
 // The JSON of docs/PROTOCOL.md, "Maps".
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -9,8 +10,24 @@
 
 namespace shoal::fetch {
 
-std::string EncodeMap(const Chain& chain, const PieceMap& have);
-// Errors: kInvalid. What is allocated is bounded by the text's length, not by its claims.
-Result<HolderMap> DecodeMap(std::string_view json);
+// What an asker already has of a holder's chain: `epoch` says which life of it.
+struct HeldChain {
+  std::uint64_t epoch = 0;
+  Chain chain;
+};
+
+// epoch  of the holder's chain, at most 2^53.
+// from   states before pieces 1 to from-1 are left out, as the asker has them; 1 for all.
+std::string EncodeMap(const Chain& chain, const PieceMap& have, std::uint64_t epoch = 0,
+                      std::int32_t from = 1);
+
+struct MapAnswer {
+  HolderMap map;
+  std::uint64_t epoch = 0;
+};
+// held    what states that are left out are taken from; may be null.
+// Errors  kInvalid, also when states are left out that are not held. What is allocated is bounded
+//         by the text's length and by `held`, not by the text's claims.
+Result<MapAnswer> DecodeMap(std::string_view json, const HeldChain* held = nullptr);
 
 }  // namespace shoal::fetch

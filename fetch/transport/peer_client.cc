@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "fetch/transport/zstd_codec.h"
+#include "index/swarm_messages.h"
 
 namespace shoal::fetch {
 namespace {
@@ -11,6 +12,8 @@ namespace {
 constexpr std::size_t kPeersBytesMax = 512 << 10;
 constexpr std::size_t kPeersMax = 100;
 constexpr Duration kAnswerTime = std::chrono::seconds(5);
+// Whoever asks a swarm waits far shorter; a later answer still names members.
+constexpr Duration kSwarmTime = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -72,6 +75,29 @@ void PeerClient::FetchKeys(const PeerId& peer, const index::Endpoint& endpoint, 
         if (!body) return done(body.error());
         done(index::DecodeKeysPage(*body));
       });
+}
+
+void PeerClient::AskSwarm(const PeerId& peer, const index::Endpoint& endpoint,
+                          const index::SwarmAsk& ask,
+                          std::function<void(Result<index::SwarmAnswer>)> done) {
+  std::string path =
+      "/p2p/v1/blobs/" + ToString(ask.digest) + "/swarm?progress=" + std::to_string(ask.progress);
+  if (ask.wants_lead) path += "&lead=1";
+  if (ask.whole) path += "&whole=1";
+  if (ask.leaving) path += "&leaving=1";
+  HttpCall call;
+  call.method = "POST";
+  call.url = PeerUrl(peer, endpoint, path);
+  call.peer = HttpCall::ToPeer{endpoint, peer};
+  call.connect_timeout = call.stall_timeout = call.total_timeout = kSwarmTime;
+  client_.Get(std::move(call), index::kSwarmAnswerBytesMax, [done = std::move(done)](auto answer) {
+    if (!answer) return done(answer.error());
+    if (answer->head.status != 200) {
+      return done(
+          Error{Code::kRetryLater, "the peer answered " + std::to_string(answer->head.status)});
+    }
+    done(index::DecodeSwarmAnswer(answer->body));
+  });
 }
 
 }  // namespace shoal::fetch

@@ -8,6 +8,7 @@
 #include "fetch/transport/http_client.h"
 #include "index/inventory.h"
 #include "index/record.h"
+#include "index/swarm_table.h"
 
 namespace shoal::fetch {
 
@@ -24,6 +25,8 @@ class PeerClient {
                   std::function<void(Result<std::vector<index::SignedRecord>>)> done);
   void FetchKeys(const PeerId& peer, const index::Endpoint& endpoint, std::uint64_t epoch,
                  std::uint64_t after, std::function<void(Result<index::KeysPage>)> done);
+  void AskSwarm(const PeerId& peer, const index::Endpoint& endpoint, const index::SwarmAsk& ask,
+                std::function<void(Result<index::SwarmAnswer>)> done);
 
  private:
   void Get(std::optional<PeerId> peer, const index::Endpoint& endpoint, const std::string& path,

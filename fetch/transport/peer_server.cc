@@ -7,12 +7,15 @@
 #include "base/json.h"
 #include "fetch/transport/map_codec.h"
 #include "fetch/transport/zstd_codec.h"
+#include "index/swarm_messages.h"
 
 namespace shoal::fetch {
 namespace {
 
 constexpr std::string_view kBlobsPath = "/p2p/v1/blobs/";
-constexpr int kMapWaitMsMax = 10'000;
+constexpr std::int64_t kMapWaitMsMax = 10'000;
+constexpr std::int64_t kFirstMapWaitMs = 200;
+constexpr std::size_t kOptionsMax = 64;
 // Below this zstd gains less than its frame costs.
 constexpr std::size_t kCompressFrom = 256;
 
@@ -59,6 +62,23 @@ std::optional<ByteRange> ParseExactRange(std::string_view value) {
   return ByteRange{Bytes(first), Bytes(last + 1)};
 }
 
+// "5,9,12" of at most kOptionsMax pieces below `count`; "" for none.
+std::optional<std::vector<PieceIndex>> ParseOptions(std::string_view list, std::int32_t count) {
+  std::vector<PieceIndex> options;
+  while (!list.empty()) {
+    const std::size_t comma = std::min(list.find(','), list.size());
+    std::int32_t piece = 0;
+    const auto [end, error] = std::from_chars(list.data(), list.data() + comma, piece);
+    if (error != std::errc() || end != list.data() + comma || piece < 0 || piece >= count ||
+        options.size() == kOptionsMax) {
+      return std::nullopt;
+    }
+    options.push_back({piece});
+    list.remove_prefix(std::min(comma + 1, list.size()));
+  }
+  return options;
+}
+
 HttpReply Refuse(int status, const std::string& text) {
   HttpReply reply;
   reply.status = status;
@@ -88,7 +108,10 @@ HttpReply JsonReply(std::string body, bool zstd) {
 
 void PeerServer::Handle(HttpRequest request, HttpServer::Responder respond) {
   const std::string_view path = PathOf(request.target);
-  if (request.method != "GET") return respond(Refuse(405, "only GET is answered here"));
+  const bool swarm = path.starts_with(kBlobsPath) && path.ends_with("/swarm");
+  if (request.method != (swarm ? "POST" : "GET")) {
+    return respond(Refuse(405, swarm ? "ask a swarm by POST" : "only GET is answered here"));
+  }
   if (path == "/p2p/v1/record") {
     ports_.loop.Post([self = shared_from_this(), respond = std::move(respond)] {
       respond(JsonReply(self->ports_.own_record(), false));
@@ -115,9 +138,10 @@ void PeerServer::Handle(HttpRequest request, HttpServer::Responder respond) {
 
   std::string_view rest = path.substr(kBlobsPath.size());
   const bool map = rest.ends_with("/map");
-  if (map) rest.remove_suffix(4);
+  if (map || swarm) rest.remove_suffix(map ? 4 : 6);
   const auto digest = ParseDigest(rest);
   if (!digest) return respond(Refuse(400, digest.error().text));
+  if (swarm) return Swarm(request, *digest, std::move(respond));
   if (map) return Map(request, *digest, std::move(respond));
   return Blob(request, *digest, std::move(respond));
 }
@@ -141,19 +165,70 @@ void PeerServer::Keys(const HttpRequest& request, HttpServer::Responder respond)
   });
 }
 
+void PeerServer::Swarm(const HttpRequest& request, const Digest& digest,
+                       HttpServer::Responder respond) {
+  const auto lead = QueryNumber(request.target, "lead", 0);
+  const auto whole = QueryNumber(request.target, "whole", 0);
+  const auto leaving = QueryNumber(request.target, "leaving", 0);
+  const auto progress = QueryNumber(request.target, "progress", 0);
+  if (!lead || !whole || !leaving || !progress || *progress < 0) {
+    return respond(Refuse(400, "lead, whole, leaving and progress must be numbers"));
+  }
+  const index::SwarmAsk ask{.peer = *request.peer,
+                            .digest = digest,
+                            .wants_lead = *lead != 0,
+                            .whole = *whole != 0,
+                            .leaving = *leaving != 0,
+                            .progress = *progress};
+  ports_.loop.Post([self = shared_from_this(), ask, respond = std::move(respond)] {
+    respond(JsonReply(index::EncodeSwarmAnswer(self->ports_.swarm(ask)), false));
+    if (!ask.whole && !ask.leaving) self->ports_.fetcher.OnMember(ask.digest, ask.peer);
+  });
+}
+
 void PeerServer::Map(const HttpRequest& request, const Digest& digest,
                      HttpServer::Responder respond) {
   const auto known = QueryNumber(request.target, "known", 0);
   const auto wait_ms = QueryNumber(request.target, "wait_ms", 0);
-  if (!known || !wait_ms || *known < 0 || *known > kPiecesMax || *wait_ms < 0) {
-    return respond(Refuse(400, "known and wait_ms must be numbers"));
+  const auto epoch = QueryNumber(request.target, "epoch", 0);
+  const auto states = QueryNumber(request.target, "states", 1);
+  if (!known || !wait_ms || !epoch || !states || *known < 0 || *known > kPiecesMax ||
+      *wait_ms < 0 || *states < 1 || *states > kPiecesMax) {
+    return respond(Refuse(400, "known, wait_ms, epoch and states must be numbers"));
   }
+  const MapQuestion question{static_cast<std::int32_t>(*known),
+                             *known == 0 ? kFirstMapWaitMs : std::min(*wait_ms, kMapWaitMsMax),
+                             static_cast<std::uint64_t>(*epoch), static_cast<std::int32_t>(*states),
+                             TakesZstd(request)};
   auto live = ports_.fetcher.Find(digest);
-  if (!live) return respond(Refuse(404, "nothing of " + ToString(digest) + " is here"));
-  auto answer = [live, zstd = TakesZstd(request), respond = std::move(respond)] {
+  if (live && *known > 0) return AnswerMap(live, question, std::move(respond));
+  // A first question: whoever asks fetches it too, and we may be about to.
+  ports_.loop.Post([self = shared_from_this(), live, digest, peer = *request.peer, question,
+                    respond = std::move(respond)]() mutable {
+    if (live) {
+      self->ports_.fetcher.OnMember(digest, peer);
+      return self->AnswerMap(live, question, std::move(respond));
+    }
+    const auto wait = std::chrono::milliseconds(question.wait_ms);
+    self->ports_.fetcher.OnMemberAsked(
+        digest, peer, wait,
+        [self, digest, question,
+         respond = std::move(respond)](const std::shared_ptr<LiveBlob>& begun) mutable {
+          if (begun) return self->AnswerMap(begun, question, std::move(respond));
+          respond(Refuse(404, "nothing of " + ToString(digest) + " is here"));
+        });
+  });
+}
+
+void PeerServer::AnswerMap(const std::shared_ptr<LiveBlob>& live, const MapQuestion& question,
+                           HttpServer::Responder respond) {
+  auto answer = [live, question, respond = std::move(respond)] {
     const PieceMap have = live->have();
     if (live->Failure()) return respond(Refuse(404, "it is not here any more"));
-    respond(JsonReply(EncodeMap(live->chain(), have), zstd));
+    // The epoch first: states that are taken back after it only make the answer longer.
+    const std::uint64_t epoch = live->chain_epoch();
+    const std::int32_t from = question.epoch == epoch ? question.states : 1;
+    respond(JsonReply(EncodeMap(live->chain(), have, epoch, from), question.zstd));
   };
   // Once, whether pieces came or time is up. A first question waits for a first piece: it is being
   // hashed or is about to arrive, and "nothing yet" would only be asked again.
@@ -168,34 +243,86 @@ void PeerServer::Map(const HttpRequest& request, const Digest& digest,
     if (run) run();
   };
   const int reader = live->Join();
-  const std::int64_t wait = *known == 0 ? 200 : std::min<std::int64_t>(*wait_ms, kMapWaitMsMax);
-  ports_.loop.After(std::chrono::milliseconds(wait), [live, reader, fire] {
+  ports_.loop.After(std::chrono::milliseconds(question.wait_ms), [live, reader, fire] {
     live->Leave(reader);
     fire();
   });
-  live->AwaitPieces(reader, static_cast<std::int32_t>(*known), fire);
+  live->AwaitPieces(reader, question.known, fire);
 }
 
 void PeerServer::Blob(const HttpRequest& request, const Digest& digest,
                       HttpServer::Responder respond) {
   auto live = ports_.fetcher.Find(digest);
   if (!live) return respond(Refuse(404, "nothing of " + ToString(digest) + " is here"));
-  const Bytes size = live->geometry().blob();
-  if (size == Bytes(0)) return respond(Refuse(416, "the blob is empty"));
+  const Geometry& geometry = live->geometry();
+  if (geometry.blob() == Bytes(0)) return respond(Refuse(416, "the blob is empty"));
   const auto range = ParseExactRange(FindHeader(request.headers, "range"));
   if (!range) return respond(Refuse(400, "ask for one range, \"bytes=a-b\""));
-  if (range->end > size || !live->Covers(range->begin, range->end)) {
-    return respond(Refuse(416, "these pieces are not here"));
+  const auto options = ParseOptions(FindHeader(request.headers, "shoal-or"), geometry.count());
+  if (!options) return respond(Refuse(400, "Shoal-Or must be a list of at most 64 pieces"));
+  if (range->end > geometry.blob()) return respond(Refuse(416, "these pieces are not here"));
+
+  const PieceIndex first = geometry.At(range->begin);
+  const bool is_piece = range->begin == geometry.OffsetOf(first) &&
+                        range->end == range->begin + geometry.LengthOf(first);
+  if (!is_piece) {
+    // Another cut than ours, or a part: sent as asked, and not weighed against others.
+    if (!live->Covers(range->begin, range->end)) {
+      return respond(Refuse(416, "these pieces are not here"));
+    }
+    return SendRange(*request.peer, live, range->begin, range->end, {}, respond);
   }
+  std::vector<PieceIndex> wanted;
+  if (live->Has(first)) wanted.push_back(first);
+  for (const PieceIndex piece : *options) {
+    if (piece != first && live->Has(piece)) wanted.push_back(piece);
+  }
+  if (wanted.empty()) return respond(Refuse(416, "these pieces are not here"));
+  ports_.loop.Post([self = shared_from_this(), peer = *request.peer, live = std::move(live),
+                    wanted = std::move(wanted),
+                    respond = std::move(respond)] { self->Give(peer, live, wanted, respond); });
+}
+
+void PeerServer::Give(const PeerId& peer, const std::shared_ptr<LiveBlob>& live,
+                      const std::vector<PieceIndex>& wanted, const HttpServer::Responder& respond) {
+  const Geometry& geometry = live->geometry();
+  const auto given = desk_.OnAsk(ports_.loop.Now(), peer, live->digest(), geometry, wanted);
+  if (const auto* busy = std::get_if<UploadBusy>(&given)) {
+    HttpReply reply = Refuse(503, "all slots are taken; ask again, or ask others");
+    const auto ms = std::chrono::ceil<std::chrono::milliseconds>(busy->retry).count();
+    reply.headers.emplace_back("Shoal-Busy-Ms", std::to_string(ms));
+    std::string others;
+    for (const PeerId& other : busy->others) others += (others.empty() ? "" : ",") + other.Hex();
+    if (!others.empty()) reply.headers.emplace_back("Shoal-Try", others);
+    return respond(std::move(reply));
+  }
+  const auto& grant = std::get<UploadGrant>(given);
+  const PieceIndex end = grant.first + grant.count;
+  const Bytes begin = geometry.OffsetOf(grant.first);
+  SendRange(
+      peer, live, begin, std::min(geometry.blob(), geometry.piece() * end.value),
+      [self = shared_from_this(), id = grant.id](Bytes sent) {
+        if (id == 0) return;
+        self->ports_.loop.Post(
+            [self, id, sent] { self->desk_.OnSent(self->ports_.loop.Now(), id, sent); });
+      },
+      respond);
+}
+
+void PeerServer::SendRange(const PeerId& peer, const std::shared_ptr<LiveBlob>& live, Bytes begin,
+                           Bytes end, std::function<void(Bytes)> sent,
+                           const HttpServer::Responder& respond) {
   HttpReply reply;
   reply.status = 206;
   reply.headers = {{"Content-Type", "application/octet-stream"},
-                   {"Content-Range", "bytes " + std::to_string(range->begin.count()) + "-" +
-                                         std::to_string(range->end.count() - 1) + "/" +
-                                         std::to_string(size.count())}};
-  reply.body.push_back({"", live->file(), range->begin, range->end});
-  reply.done = [&counters = ports_.counters, peer = *request.peer](Bytes sent, bool /*whole*/) {
-    counters.AddOut(peer, sent.count());
+                   {"Content-Range", "bytes " + std::to_string(begin.count()) + "-" +
+                                         std::to_string(end.count() - 1) + "/" +
+                                         std::to_string(live->geometry().blob().count())}};
+  reply.body.push_back({"", live->file(), begin, end});
+  reply.done = [&counters = ports_.counters, peer, sent = std::move(sent)](Bytes count,
+                                                                           bool /*whole*/) {
+    counters.AddOut(peer, count.count());
+    if (sent) sent(count);
   };
   respond(std::move(reply));
 }

@@ -11,7 +11,9 @@
 #include "fetch/transport/counters.h"
 #include "fetch/transport/fetcher.h"
 #include "fetch/transport/http_server.h"
+#include "fetch/upload_desk.h"
 #include "index/inventory.h"
+#include "index/swarm_table.h"
 
 namespace shoal::fetch {
 
@@ -24,22 +26,42 @@ struct PeerServerPorts {
   std::function<std::string()> own_record;            // its envelope
   std::function<std::vector<std::string>()> records;  // envelopes of peers heard from lately
   std::function<index::KeysPage(std::uint64_t epoch, std::uint64_t after, int limit)> keys;
+  // We are an arbiter: what this member is to a blob, and who else is.
+  std::function<index::SwarmAnswer(const index::SwarmAsk&)> swarm;
   // Any thread: whether this peer shares a room with us.
   std::function<bool(const PeerId&)> is_member;
 };
 
 class PeerServer : public std::enable_shared_from_this<PeerServer> {
  public:
-  explicit PeerServer(PeerServerPorts ports) : ports_(std::move(ports)) {}
+  PeerServer(PeerServerPorts ports, UploadLimits limits)
+      : ports_(std::move(ports)), desk_(limits) {}
 
   void Handle(HttpRequest request, HttpServer::Responder respond);
 
  private:
+  struct MapQuestion {
+    std::int32_t known = 0;
+    std::int64_t wait_ms = 0;
+    std::uint64_t epoch = 0;  // of the chain that the asker holds
+    std::int32_t states = 1;  // how many of its states, from the first
+    bool zstd = false;
+  };
+
   void Keys(const HttpRequest& request, HttpServer::Responder respond);
+  void Swarm(const HttpRequest& request, const Digest& digest, HttpServer::Responder respond);
   void Map(const HttpRequest& request, const Digest& digest, HttpServer::Responder respond);
+  void AnswerMap(const std::shared_ptr<LiveBlob>& live, const MapQuestion& question,
+                 HttpServer::Responder respond);
   void Blob(const HttpRequest& request, const Digest& digest, HttpServer::Responder respond);
+  // On the loop.
+  void Give(const PeerId& peer, const std::shared_ptr<LiveBlob>& live,
+            const std::vector<PieceIndex>& wanted, const HttpServer::Responder& respond);
+  void SendRange(const PeerId& peer, const std::shared_ptr<LiveBlob>& live, Bytes begin, Bytes end,
+                 std::function<void(Bytes)> sent, const HttpServer::Responder& respond);
 
   PeerServerPorts ports_;
+  UploadDesk desk_;  // on the loop
 };
 
 }  // namespace shoal::fetch

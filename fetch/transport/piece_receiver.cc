@@ -32,6 +32,29 @@ std::int64_t RangeStart(std::string_view value) {
   return error == std::errc() && start >= 0 ? start : -1;
 }
 
+// The headers that a busy holder sends with its 503; see docs/PROTOCOL.md, "Bytes".
+constexpr std::string_view kBusyHeader = "shoal-busy-ms";
+constexpr std::string_view kTryHeader = "shoal-try";
+constexpr std::size_t kTryMax = 16;
+constexpr std::size_t kBusyBytesMax = 4096;
+
+std::optional<HolderBusy> ReadBusy(const HttpHead& head) {
+  const std::string_view wait = FindHeader(head.headers, kBusyHeader);
+  std::int64_t ms = 0;
+  const auto [end, error] = std::from_chars(wait.data(), wait.data() + wait.size(), ms);
+  if (wait.empty() || error != std::errc() || end != wait.data() + wait.size() || ms < 0) {
+    return std::nullopt;
+  }
+  HolderBusy busy{std::chrono::milliseconds(std::min<std::int64_t>(ms, 60'000)), {}};
+  std::string_view ids = FindHeader(head.headers, kTryHeader);
+  while (!ids.empty() && busy.others.size() < kTryMax) {
+    const std::size_t comma = std::min(ids.find(','), ids.size());
+    if (const auto id = ParsePeerId(ids.substr(0, comma))) busy.others.push_back(*id);
+    ids.remove_prefix(std::min(comma + 1, ids.size()));
+  }
+  return busy;
+}
+
 }  // namespace
 
 PieceReceiver::PieceReceiver(Run run, ReceiverEvents events)
@@ -45,12 +68,28 @@ bool PieceReceiver::Stop(Error error) {
 }
 
 bool PieceReceiver::OnHead(const HttpHead& head) {
+  if (head.status == 503) busy_ = ReadBusy(head);
+  if (busy_) return true;  // its words for people are read and dropped: the connection is kept
   if (head.status != 206) return Stop(FromPeerStatus(head.status));
-  const Bytes start = run_.writer->geometry().OffsetOf(run_.first);
-  if (RangeStart(FindHeader(head.headers, "content-range")) != start.count()) {
+  if (!Choose(RangeStart(FindHeader(head.headers, "content-range")))) {
     return Stop({Code::kCorrupt, "the peer answered with another range"});
   }
   return Begin();
+}
+
+// The holder sends what begins at `start`: the run, or one of its options.
+bool PieceReceiver::Choose(std::int64_t start) {
+  const Geometry& geometry = run_.writer->geometry();
+  if (start == geometry.OffsetOf(run_.first).count()) {
+    if (!run_.options.empty()) events_.on_chosen(run_.first);
+    return true;
+  }
+  const auto option = std::ranges::find_if(
+      run_.options, [&](PieceIndex piece) { return geometry.OffsetOf(piece).count() == start; });
+  if (option == run_.options.end()) return false;
+  run_.first = piece_ = *option;
+  events_.on_chosen(*option);
+  return true;
 }
 
 bool PieceReceiver::OnStart(Bytes blob, Bytes offset) {
@@ -82,6 +121,10 @@ bool PieceReceiver::Begin() {
 
 bool PieceReceiver::OnBytes(ByteSpan bytes) {
   if (stopped_) return false;
+  if (busy_) {
+    dropped_ += bytes.size();
+    return dropped_ <= kBusyBytesMax;
+  }
   received_.fetch_add(static_cast<std::int64_t>(bytes.size()), std::memory_order_relaxed);
   events_.on_bytes(static_cast<std::int64_t>(bytes.size()));
   const Geometry& geometry = run_.writer->geometry();
@@ -158,7 +201,9 @@ void PieceReceiver::OnDone(Status status) {
   finished_ = true;
   // Pieces that were hashed but not yet judged stay claimed: the loop lands or releases them.
   if (begun_ && piece_ < end_) run_.writer->Release(piece_, run_.request);
-  if (stopped_) {
+  if (busy_) {
+    events_.on_busy(std::move(*busy_));
+  } else if (stopped_) {
     events_.on_done(*stopped_);
   } else if (!status) {
     events_.on_done(status.error());

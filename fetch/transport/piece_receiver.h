@@ -27,11 +27,19 @@ struct HashedPiece {
   std::shared_ptr<PieceWriter> writer;  // the one that was written to
 };
 
-// All called on a data thread.
+// A holder that has no slot for us: when to ask again, and whom instead.
+struct HolderBusy {
+  Duration retry{0};
+  std::vector<PeerId> others;
+};
+
+// All called on a data thread; on_done or on_busy is the last.
 struct ReceiverEvents {
   // The upstream's size is known. Returns the writer to use, or why not (OnDone follows).
   std::function<Result<std::shared_ptr<PieceWriter>>(Bytes size)> on_size;
   std::function<void(HashedPiece)> on_piece;
+  std::function<void(PieceIndex)> on_chosen;
+  std::function<void(HolderBusy)> on_busy;
   std::function<void(Status)> on_done;
   std::function<void(std::int64_t)> on_bytes;
 };
@@ -46,6 +54,7 @@ class PieceReceiver final : public HttpSink, public ByteSink {
     // The chain when the run was asked; absent only for an upstream run from the start.
     std::optional<Chain> chain;
     std::shared_ptr<PieceWriter> writer;  // absent until on_size for such a run
+    std::vector<PieceIndex> options{};    // a peer may send one of these instead; with count 1
   };
 
   PieceReceiver(Run run, ReceiverEvents events);
@@ -72,7 +81,11 @@ class PieceReceiver final : public HttpSink, public ByteSink {
   ReceiverEvents events_;
   std::atomic<std::int64_t> received_{0};
 
+  bool Choose(std::int64_t start);
+
   std::optional<Error> stopped_;
+  std::optional<HolderBusy> busy_;
+  std::size_t dropped_ = 0;
   bool begun_ = false;
   PieceIndex piece_;
   PieceIndex end_;  // one past the run's last piece

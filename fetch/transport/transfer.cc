@@ -5,7 +5,6 @@
 #include <mutex>
 #include <utility>
 
-#include "fetch/transport/map_codec.h"
 #include "fetch/transport/zstd_codec.h"
 
 namespace shoal::fetch {
@@ -14,6 +13,15 @@ namespace {
 // How long a peer may hold a map back when we know some of it already. See docs/PROTOCOL.md.
 constexpr int kMapWaitMs = 10'000;
 constexpr std::size_t kMapBytesMax = 64U << 20;
+
+std::string ListOf(const std::vector<PieceIndex>& pieces) {
+  std::string list;
+  for (const PieceIndex piece : pieces) {
+    if (!list.empty()) list += ',';
+    list += std::to_string(piece.value);
+  }
+  return list;
+}
 
 }  // namespace
 
@@ -67,7 +75,22 @@ void Transfer::OnPeerAppeared(const PeerId& peer) {
   Feed([&](Time now, DownloadActions& out) { download_.OnHolders(now, {peer}, out); });
 }
 
+void Transfer::OnMember(const PeerId& peer) {
+  Feed([&](Time now, DownloadActions& out) { download_.OnMember(now, peer, out); });
+}
+
+void Transfer::WhenLive(std::function<void(std::shared_ptr<LiveBlob>)> ready) {
+  // A lead is about to have the first piece; others hear of it from the lead as soon.
+  if (live_ || ended_ || !download_.leads()) return ready(live_);
+  live_waiting_.push_back(std::move(ready));
+}
+
+void Transfer::TellLive(const std::shared_ptr<LiveBlob>& live) {
+  for (auto& ready : std::exchange(live_waiting_, {})) ready(live);
+}
+
 void Transfer::OnPeerGone(const PeerId& peer) {
+  held_.erase(peer);
   Feed([&](Time now, DownloadActions& out) { download_.OnPeerGone(now, peer, out); });
 }
 
@@ -124,6 +147,10 @@ void Transfer::Do(const FetchMap& action) {
   HttpCall call;
   if (action.known > 0) {
     path += "?known=" + std::to_string(action.known) + "&wait_ms=" + std::to_string(kMapWaitMs);
+    if (const auto held = held_.find(action.peer); held != held_.end()) {
+      path += "&epoch=" + std::to_string(held->second.epoch) +
+              "&states=" + std::to_string(held->second.chain.known_prefix());
+    }
     call.stall_timeout = std::chrono::milliseconds(kMapWaitMs + 2000);
   } else {
     call.stall_timeout = std::chrono::seconds(2);
@@ -145,6 +172,7 @@ void Transfer::Do(const FetchMap& action) {
 
 void Transfer::OnMapAnswer(RequestId id, const PeerId& peer, Result<HttpClient::Answer> answer) {
   if (ended_ || calls_.erase(id) == 0) return;
+  const auto held = held_.find(peer);
   const auto fail = [&](const Error& error) {
     Feed([&](Time now, DownloadActions& out) { download_.OnRequestFailed(now, id, error, out); });
   };
@@ -159,8 +187,13 @@ void Transfer::OnMapAnswer(RequestId id, const PeerId& peer, Result<HttpClient::
   }
   auto body = DecodeBody(answer->head, std::move(answer->body), kMapBytesMax);
   if (!body) return fail(body.error());
-  auto map = DecodeMap(*body);
-  if (!map) return fail(map.error());
+  auto answer_map = DecodeMap(*body, held == held_.end() ? nullptr : &held->second);
+  if (!answer_map) {
+    held_.erase(peer);
+    return fail(answer_map.error());
+  }
+  const HolderMap* const map = &answer_map->map;
+  held_.insert_or_assign(peer, HeldChain{answer_map->epoch, map->chain});
   if (request_.expected_size && map->chain.geometry().blob() != *request_.expected_size) {
     return fail({Code::kCorrupt, "the peer says " +
                                      std::to_string(map->chain.geometry().blob().count()) +
@@ -183,6 +216,12 @@ ReceiverEvents Transfer::EventsFor(RequestId id, std::optional<PeerId> peer) {
   events.on_piece = [self, id](const HashedPiece& piece) {
     self->ports_.loop.Post([self, id, piece] { self->OnHashed(id, piece); });
   };
+  events.on_chosen = [self, id](PieceIndex piece) {
+    self->ports_.loop.Post([self, id, piece] { self->OnChosen(id, piece); });
+  };
+  events.on_busy = [self, id](const HolderBusy& busy) {
+    self->ports_.loop.Post([self, id, busy] { self->OnBusy(id, busy); });
+  };
   events.on_done = [self, id](const Status& status) {
     self->ports_.loop.Post([self, id, status] { self->OnCallDone(id, status); });
   };
@@ -194,10 +233,7 @@ ReceiverEvents Transfer::EventsFor(RequestId id, std::optional<PeerId> peer) {
                                        " bytes, the manifest says " +
                                        std::to_string(expected->count())};
     }
-    // As the core does it: a very large blob has larger pieces.
-    Bytes piece = self->limits_.piece;
-    while (size > piece * kPiecesMax && piece < kPieceBytesMax) piece = piece * 2;
-    auto geometry = Geometry::Make(size, piece);
+    auto geometry = CutFor(size, self->limits_.piece);  // as the core does it
     if (!geometry) return geometry.error();
     const std::lock_guard lock(self->shared_->mutex);
     if (self->shared_->writer == nullptr) {
@@ -230,10 +266,11 @@ void Transfer::Do(const FetchPieces& action) {
   call.url = PeerUrl(action.peer, *endpoint, "/p2p/v1/blobs/" + ToString(request_.digest));
   call.headers = {{"Range", "bytes=" + std::to_string(geometry.OffsetOf(action.first).count()) +
                                 "-" + std::to_string(end.count() - 1)}};
+  if (!action.options.empty()) call.headers.emplace_back("Shoal-Or", ListOf(action.options));
   call.peer = HttpCall::ToPeer{*endpoint, action.peer};
   call.connect_timeout = std::chrono::seconds(2);
-  PieceReceiver::Run run{action.id,    request_.digest,    action.first,
-                         action.count, *download_.chain(), shared_->writer};
+  PieceReceiver::Run run{action.id,          request_.digest, action.first,  action.count,
+                         *download_.chain(), shared_->writer, action.options};
   Call& entry = calls_[action.id];
   entry.peer = action.peer;
   entry.receiver =
@@ -290,6 +327,47 @@ void Transfer::Do(const ResolveHolders& /*action*/) {
           self->Feed([&](Time now, DownloadActions& out) { self->download_.OnResolved(now, out); });
         }
       });
+}
+
+void Transfer::Do(const AskSwarm& action) {
+  if (!ports_.ask_arbiters) return;
+  std::weak_ptr<Transfer> weak = weak_from_this();
+  ports_.ask_arbiters(
+      {.peer = ports_.self,
+       .digest = request_.digest,
+       .wants_lead = action.wants_lead,
+       .whole = action.whole,
+       .leaving = action.leaving,
+       .progress = action.progress},
+      [weak](const std::vector<PeerId>& members) {
+        const auto self = weak.lock();
+        if (!self) return;
+        for (const PeerId& member : members) self->OnMember(member);
+      },
+      [weak](const std::optional<index::SwarmAnswer>& answer) {
+        const auto self = weak.lock();
+        if (!self) return;
+        self->Feed([&](Time now, DownloadActions& out) {
+          if (!answer) return self->download_.OnSwarmFailed(now, out);
+          SwarmView view;
+          view.we_lead = answer->lead == self->ports_.self;
+          if (!view.we_lead) view.lead = answer->lead;
+          view.members = answer->members;
+          self->download_.OnSwarm(now, view, out);
+        });
+      });
+}
+
+void Transfer::OnChosen(RequestId id, PieceIndex piece) {
+  if (!calls_.contains(id)) return;
+  Feed([&](Time now, DownloadActions& out) { download_.OnChosen(now, id, piece, out); });
+}
+
+void Transfer::OnBusy(RequestId id, const HolderBusy& busy) {
+  if (ended_ || calls_.erase(id) == 0) return;
+  Feed([&](Time now, DownloadActions& out) {
+    download_.OnBusy(now, id, busy.retry, busy.others, out);
+  });
 }
 
 void Transfer::Do(const BanPeer& action) {
@@ -375,6 +453,7 @@ void Transfer::MakeLive() {
     if (have.Has(piece)) live_->AddPiece(piece);
   }
   hooks_.on_live(live_);
+  TellLive(live_);
 }
 
 void Transfer::OnReader(int reader, PieceIndex piece) {
@@ -542,6 +621,9 @@ void Transfer::Commit() {
 void Transfer::Do(const GaveUp& action) { End(action.error); }
 
 void Transfer::Abandon(const std::string& why) {
+  if (!ended_ && limits_.arbitrated) {
+    Do(AskSwarm{.leaving = true, .progress = download_.sources().upstream.count()});
+  }
   if (!ended_) End(Error{Code::kCancelled, why});
 }
 
@@ -549,6 +631,7 @@ void Transfer::End(Result<Bytes> result) {
   if (ended_) return;
   ended_ = true;
   queue_.clear();
+  TellLive(nullptr);
   for (auto& [id, call] : std::exchange(calls_, {})) {
     if (call.peer_call) ports_.client.Cancel(*call.peer_call);
     if (call.upstream_call) ports_.upstream.Cancel(*call.upstream_call);

@@ -19,9 +19,11 @@
 #include "fetch/transport/counters.h"
 #include "fetch/transport/http_client.h"
 #include "fetch/transport/live_blob.h"
+#include "fetch/transport/map_codec.h"
 #include "fetch/transport/piece_receiver.h"
 #include "fetch/upstream_port.h"
 #include "index/record.h"
+#include "index/swarm_table.h"
 
 namespace shoal::fetch {
 
@@ -44,6 +46,14 @@ struct TransferPorts {
                      std::function<void()> done)>
       resolve;
   std::function<void(const PeerId&, Duration, const std::string& reason)> ban;
+  // Tells the arbiters of the ask's digest (its peer is ours to fill in): calls `met` any number of
+  // times with members, then `done` once, with nothing when none answered. Null: there are none.
+  std::function<void(const index::SwarmAsk&, std::function<void(std::vector<PeerId>)> met,
+                     std::function<void(std::optional<index::SwarmAnswer>)> done)>
+      ask_arbiters;
+  // Whether ask_arbiters reaches anybody now.
+  std::function<bool()> has_arbiters;
+  PeerId self;
 };
 
 struct FetchRequest {
@@ -73,6 +83,11 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
   void WhenReady(Ready ready);
   void OnPeerAppeared(const PeerId& peer);
   void OnPeerGone(const PeerId& peer);
+  // It asked us for the blob, so it fetches it too.
+  void OnMember(const PeerId& peer);
+  // Calls `ready` with the live blob, now or as soon as there is one; with nullptr at once when
+  // we are not about to have anything, or when it ends.
+  void WhenLive(std::function<void(std::shared_ptr<LiveBlob>)> ready);
   // Nobody wants it any more: stops; the pieces stay on disk.
   void Abandon(const std::string& why);
 
@@ -92,6 +107,7 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
     std::optional<HttpClient::CallId> peer_call;
     std::optional<UpstreamPort::CallId> upstream_call;
     std::optional<PeerId> peer;
+    std::optional<HeldChain> held;            // of a map: what its answer may leave out
     std::shared_ptr<PieceReceiver> receiver;  // not for maps
     std::int64_t seen = 0;                    // of receiver->received()
   };
@@ -107,6 +123,7 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
   void Do(const FetchUpstream& action);
   void Do(const CancelRequest& action);
   void Do(const ResolveHolders& action);
+  void Do(const AskSwarm& action);
   void Do(const BanPeer& action);
   void Do(const UseGeometry& action);
   void Do(const ForgetPieces& action);
@@ -119,6 +136,9 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
   void MakeLive();
   void OnReader(int reader, PieceIndex piece);
   void OnMapAnswer(RequestId id, const PeerId& peer, Result<HttpClient::Answer> answer);
+  void OnChosen(RequestId id, PieceIndex piece);
+  void OnBusy(RequestId id, const HolderBusy& busy);
+  void TellLive(const std::shared_ptr<LiveBlob>& live);
   void OnHashed(RequestId id, const HashedPiece& piece);
   void OnCallDone(RequestId id, const Status& status);
   void FailLater(RequestId id, Error error);
@@ -149,6 +169,8 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
   Time started_{};
   std::set<int> readers_;
   std::vector<Ready> waiting_;
+  std::vector<std::function<void(std::shared_ptr<LiveBlob>)>> live_waiting_;
+  std::map<PeerId, HeldChain> held_;  // what holders told of their chains; as many as the core asks
   Time idle_since_{};
 };
 

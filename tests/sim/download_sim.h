@@ -330,6 +330,8 @@ class DownloadSim {
     transfers_.erase(action.id);
   }
 
+  void Do(const fetch::AskSwarm& /*action*/) { Fail("asked arbiters where there are none"); }
+
   void Do(const fetch::ResolveHolders& /*action*/) {
     At(now_ + std::chrono::milliseconds(1 + static_cast<int>(rng_.Below(20))), [this] {
       Feed([&](auto& out) { download_.OnHolders(now_, resolved_, out); });

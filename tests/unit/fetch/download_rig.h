@@ -40,6 +40,7 @@ class DownloadRig {
     return limits;
   }
 
+  static DownloadLimits Limits() { return SmallLimits(); }
   static Geometry Pieces(std::int32_t count, Bytes piece = kPieceBytesMin) {
     return Geometry::Make(piece * count, piece).value();
   }
@@ -91,6 +92,21 @@ class DownloadRig {
   }
   void Gone(const PeerId& peer) {
     Do([&](auto& out) { download.OnPeerGone(now, peer, out); });
+  }
+  void Member(const PeerId& peer) {
+    Do([&](auto& out) { download.OnMember(now, peer, out); });
+  }
+  void Swarm(const SwarmView& view) {
+    Do([&](auto& out) { download.OnSwarm(now, view, out); });
+  }
+  void SwarmFailed() {
+    Do([&](auto& out) { download.OnSwarmFailed(now, out); });
+  }
+  void Chosen(RequestId id, std::int32_t piece) {
+    Do([&](auto& out) { download.OnChosen(now, id, {piece}, out); });
+  }
+  void Busy(RequestId id, Duration retry, const std::vector<PeerId>& others) {
+    Do([&](auto& out) { download.OnBusy(now, id, retry, others, out); });
   }
   void Reader(int reader, std::int32_t piece) {
     Do([&](auto& out) { download.OnReader(now, reader, {piece}, out); });

@@ -334,7 +334,9 @@ TEST(DownloadTest, PenaltiesDouble) {
 }
 
 TEST(DownloadTest, OnlyUnverifiedPiecesOfAFailedRunReturn) {
-  DownloadRig rig;
+  DownloadLimits limits = DownloadRig::SmallLimits();
+  limits.run_pieces_max = 2;
+  DownloadRig rig(true, limits);
   rig.Start({Peer(1)});
   rig.AnswerMapOf(Peer(1), DownloadRig::Whole(40));
   rig.Serve(rig.TakeOne<FetchPieces>());

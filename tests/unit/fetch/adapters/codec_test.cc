@@ -26,9 +26,9 @@ TEST(MapCodecTest, ReadsBackWhatItWrote) {
   const HolderMap map = SomeMap();
   auto read = DecodeMap(EncodeMap(map.chain, map.have));
   ASSERT_TRUE(read.ok()) << read.error().text;
-  EXPECT_EQ(read->have, map.have);
-  EXPECT_EQ(read->chain.known_prefix(), 3);
-  EXPECT_EQ(*read->chain.Before({2}), *map.chain.Before({2}));
+  EXPECT_EQ(read->map.have, map.have);
+  EXPECT_EQ(read->map.chain.known_prefix(), 3);
+  EXPECT_EQ(*read->map.chain.Before({2}), *map.chain.Before({2}));
 }
 
 TEST(MapCodecTest, RefusesWhatIsNotAMap) {
@@ -52,8 +52,8 @@ TEST(MapCodecTest, NeverTrustsAMutatedMap) {
     for (int n = 0; n < 3; ++n) mutated[rng.Below(mutated.size())] = static_cast<char>(rng.Next());
     auto read = DecodeMap(mutated);
     if (!read) continue;
-    EXPECT_LE(read->have.count(), read->chain.geometry().count());
-    EXPECT_LE(read->chain.known_prefix(), read->chain.geometry().count());
+    EXPECT_LE(read->map.have.count(), read->map.chain.geometry().count());
+    EXPECT_LE(read->map.chain.known_prefix(), read->map.chain.geometry().count());
   }
 }
 

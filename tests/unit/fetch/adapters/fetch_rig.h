@@ -308,7 +308,11 @@ class TestHost {
         PeerServerPorts{loop_, *pool_, *fetcher_, counters_, [] { return std::string("{}"); },
                         [] { return std::vector<std::string>(); },
                         [](std::uint64_t, std::uint64_t, int) { return index::KeysPage(); },
-                        [](const PeerId&) { return true; }});
+                        [this](const index::SwarmAsk& ask) {
+                          return swarms_.OnAsk(loop_.Now(), ask);
+                        },
+                        [](const PeerId&) { return true; }},
+        UploadLimits{});
     server_ = HttpServer::Start({.listen = {"127.0.0.1", 0},
                                  .name = "peer",
                                  .threads = 2,
@@ -438,6 +442,7 @@ class TestHost {
   std::unique_ptr<HttpClient> client_;
   std::unique_ptr<LocalBlobs> locals_;
   std::unique_ptr<Fetcher> fetcher_;
+  index::SwarmTable swarms_{index::SwarmLimits{}};  // on the loop
   std::shared_ptr<PeerServer> handler_;
   std::unique_ptr<HttpServer> server_;
 };

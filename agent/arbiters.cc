@@ -1,0 +1,68 @@
+#include "agent/arbiters.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace shoal::agent {
+
+// One asking: answers by rank, the index server before all peers.
+struct Arbiters::Round {
+  struct Place {
+    bool over = false;
+    std::optional<index::SwarmAnswer> answer;
+  };
+  std::vector<Place> places;
+  Met met;
+  Done done;
+};
+
+void Arbiters::Ask(const index::SwarmAsk& ask, Met met, Done done) {
+  std::vector<PeerId> peers = ports_.living();
+  peers.push_back(ports_.self);
+  const std::vector<PeerId> best = index::RankArbiters(ask.digest, peers, kArbiters);
+  const std::size_t servers = ports_.ask_server ? 1 : 0;
+
+  auto round = std::make_shared<Round>();
+  round->places.resize(servers + best.size());
+  round->met = std::move(met);
+  round->done = std::move(done);
+  if (servers > 0) {
+    ports_.ask_server(ask, [round](auto answer) { Take(round, 0, std::move(answer)); });
+  }
+  for (std::size_t i = 0; i < best.size(); ++i) {
+    if (best[i] == ports_.self) {
+      Take(round, servers + i, table_.OnAsk(ports_.loop.Now(), ask));
+    } else {
+      ports_.ask_peer(best[i], ask, [round, rank = servers + i](auto answer) {
+        Take(round, rank, std::move(answer));
+      });
+    }
+  }
+  ports_.loop.After(kArbiterPatience, [round] { Decide(*round, true); });
+}
+
+void Arbiters::Take(const std::shared_ptr<Round>& round, std::size_t rank,
+                    std::optional<index::SwarmAnswer> answer) {
+  Round::Place& place = round->places[rank];
+  if (answer && !answer->members.empty()) round->met(answer->members);
+  place.over = true;
+  place.answer = std::move(answer);
+  Decide(*round, false);
+}
+
+// The best ranked of those that answered, as soon as nobody ranks better who still may.
+void Arbiters::Decide(Round& round, bool is_late) {
+  if (!round.done) return;
+  const auto first = std::ranges::find_if(round.places, [&](const Round::Place& place) {
+    return place.answer || (!place.over && !is_late);
+  });
+  if (first != round.places.end() && !first->answer) return;
+  const Done done = std::exchange(round.done, nullptr);
+  done(first == round.places.end() ? std::nullopt : first->answer);
+}
+
+index::SwarmAnswer Arbiters::OnAsk(const index::SwarmAsk& ask) {
+  return table_.OnAsk(ports_.loop.Now(), ask);
+}
+
+}  // namespace shoal::agent

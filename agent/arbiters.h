@@ -1,0 +1,58 @@
+// Arbiters: asks those that know who fetches a blob and who leads it, and is one itself.
+// docs/SWARM.md, "Meeting". On the loop.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/executor.h"
+#include "index/swarm_table.h"
+
+namespace shoal::agent {
+
+// So many members of the room are asked: one that died or does not know us is made up for.
+inline constexpr std::size_t kArbiters = 3;
+// The best ranked arbiter may take so long; then the best that has answered counts.
+inline constexpr Duration kArbiterPatience = std::chrono::milliseconds(100);
+
+class Arbiters {
+ public:
+  using Met = std::function<void(std::vector<PeerId>)>;
+  using Done = std::function<void(std::optional<index::SwarmAnswer>)>;
+
+  struct Ports {
+    Loop& loop;
+    PeerId self;
+    // Living members of our room that may be asked now.
+    std::function<std::vector<PeerId>()> living;
+    // `done` is called once on the loop; with nothing when the peer did not answer.
+    std::function<void(const PeerId&, const index::SwarmAsk&, Done done)> ask_peer;
+    // The same of an index server; null where there is none.
+    std::function<void(const index::SwarmAsk&, Done done)> ask_server;
+  };
+
+  explicit Arbiters(Ports ports) : ports_(std::move(ports)), table_(index::SwarmLimits{}) {}
+
+  // Tells the arbiters of the ask's digest. met: members, as they are named; done: once.
+  // An index server that answers decides; else the best ranked peer of those that answered within
+  // kArbiterPatience.
+  void Ask(const index::SwarmAsk& ask, Met met, Done done);
+  [[nodiscard]] bool any() const { return ports_.ask_server || !ports_.living().empty(); }
+
+  // A member asks us.
+  index::SwarmAnswer OnAsk(const index::SwarmAsk& ask);
+  void OnPeerGone(const PeerId& peer) { table_.OnPeerGone(ports_.loop.Now(), peer); }
+
+ private:
+  struct Round;
+  static void Take(const std::shared_ptr<Round>& round, std::size_t rank,
+                   std::optional<index::SwarmAnswer> answer);
+  static void Decide(Round& round, bool is_late);
+
+  Ports ports_;
+  index::SwarmTable table_;
+};
+
+}  // namespace shoal::agent

@@ -1,0 +1,136 @@
+// The swarm: who else fetches the blob, who leads, and holders that are busy. docs/SWARM.md.
+#include <algorithm>
+
+#include "fetch/download_impl.h"
+#include "index/swarm_table.h"
+
+namespace shoal::fetch {
+
+void Download::Impl::OnMember(const PeerId& peer) {
+  const int at = FindHolder(peer);
+  if (at >= 0) {
+    Holder& holder = holders_[at];
+    holder.member = true;
+    const bool idle = holder.state == Holder::State::kNot || holder.state == Holder::State::kGone;
+    if (idle && now_ >= holder.map_sent + kMemberPause) holder.state = Holder::State::kQueued;
+    return;
+  }
+  AddHolders({peer});
+  if (const int added = FindHolder(peer); added >= 0) holders_[added].member = true;
+}
+
+void Download::Impl::OnSwarm(const SwarmView& view) {
+  swarm_asking_ = swarm_silent_ = false;
+  swarm_heard_ = true;
+  lead_ = view.lead;
+  if (we_lead_ && !view.we_lead) {
+    LoseLead();
+  } else {
+    we_lead_ = view.we_lead;
+  }
+  if (lead_) {
+    // It may have said that it has nothing before it knew that it leads.
+    const int at = FindHolder(*lead_);
+    if (at >= 0) holders_[at].map_at = now_;
+    OnMember(*lead_);
+  }
+  for (const PeerId& peer : view.members) OnMember(peer);
+}
+
+void Download::Impl::MeetAgain() {
+  for (Holder& holder : holders_) {
+    if (holder.member && holder.state == Holder::State::kNot) holder.state = Holder::State::kQueued;
+  }
+}
+
+void Download::Impl::OnSwarmFailed() {
+  swarm_asking_ = false;
+  swarm_heard_ = swarm_silent_ = true;
+  lead_.reset();
+}
+
+void Download::Impl::LoseLead() {
+  we_lead_ = false;
+  if (upstream_request_ != 0) Cancel(upstream_request_);
+}
+
+bool Download::Impl::WishesLead() const {
+  if (!limits_.arbitrated || !has_upstream_ || upstream_error_) return false;
+  if (upstream_request_ != 0) return true;
+  if (now_ < modest_until_) return false;
+  // At the start nobody has answered yet: whoever knows of no holder will need a lead.
+  return UpstreamWanted() || (holders_.empty() && !chain_);
+}
+
+bool Download::Impl::MayAskUpstream() const {
+  if (!limits_.arbitrated || we_lead_) return true;
+  if (swarm_heard_ && swarm_silent_) return true;
+  return now_ >= progress_at_ + limits_.lead_budget;
+}
+
+void Download::Impl::AskArbiters() {
+  if (!limits_.arbitrated) return;
+  if (swarm_asking_ && now_ >= swarm_asked_at_ + kSwarmSilence) OnSwarmFailed();
+  if (swarm_asking_) return;
+  const bool wishes = WishesLead();
+  // A wish that was not told yet, and a lead that is not needed, are told at once; all else at the
+  // swarm's pace.
+  const bool news = wishes ? !swarm_wished_ : we_lead_;
+  if (!news && now_ < swarm_at_) return;
+  swarm_asking_ = true;
+  swarm_wished_ = wishes;
+  swarm_asked_at_ = now_;
+  // Give or take a quarter, so that members do not ask in step.
+  const auto pace = static_cast<std::uint64_t>(index::kSwarmPace.count());
+  swarm_at_ = now_ + Duration(static_cast<std::int64_t>(pace * 3 / 4 + rng_.Below(pace / 2)));
+  Emit(AskSwarm{wishes, false, false, sources_.upstream.count()});
+}
+
+void Download::Impl::EndSwarm(bool whole) {
+  we_lead_ = false;
+  if (!limits_.arbitrated) return;
+  Emit(AskSwarm{false, whole, !whole, sources_.upstream.count()});
+}
+
+void Download::Impl::OnChosen(RequestId id, PieceIndex piece) {
+  const auto found = requests_.find(id);
+  if (found == requests_.end() || found->second.kind != Request::Kind::kPieces) return;
+  Request& request = found->second;
+  request.last_byte = now_;
+  const auto option = std::ranges::find(request.options, piece);
+  if (option != request.options.end() && request.marked.size() == 1) {
+    request.expected = LengthOf(piece);
+    std::swap(*option, request.marked.front());
+    request.next = piece;
+    request.end = piece + 1;
+  }
+  DropOptions(request);
+}
+
+void Download::Impl::DropOptions(Request& request) {
+  for (const PieceIndex i : request.options) picker_.Release(i);
+  request.options.clear();
+}
+
+// Some of the window and some of beyond it; of the free pieces always most stay free for others.
+void Download::Impl::AddOptions(Request& request) {
+  const Holder& holder = holders_[request.holder];
+  if (limits_.options_max < 1) return;
+  request.options = picker_.PickOptions(holder.can, limits_.options_max);
+  for (const PieceIndex i : request.options) picker_.MarkAsked(i);
+  // Any of them may come, and the last piece is shorter.
+  if (!request.options.empty()) request.expected = chain_->geometry().piece();
+}
+
+void Download::Impl::OnBusy(RequestId id, Duration retry, const std::vector<PeerId>& others) {
+  const auto found = requests_.find(id);
+  if (found == requests_.end() || found->second.kind != Request::Kind::kPieces) return;
+  Holder& holder = holders_[found->second.holder];
+  Close(id);
+  holder.busy_until = now_ + std::clamp(retry, kBusyMin, kBusyMax);
+  if (!busy_since_) busy_since_ = now_;
+  if (now_ < *busy_since_ + kBusyPatience) peer_progress_at_ = now_;
+  for (const PeerId& peer : others) OnMember(peer);
+}
+
+}  // namespace shoal::fetch

@@ -1,0 +1,50 @@
+#include "index/swarm_messages.h"
+
+namespace shoal::index {
+
+std::string EncodeSwarmAnswer(const SwarmAnswer& answer) {
+  // Hex digits need no escaping: written out by hand, as it is asked for often.
+  std::string text = "{";
+  if (answer.lead) {
+    const auto lease = std::chrono::duration_cast<std::chrono::milliseconds>(answer.lease);
+    text += "\"lead\":\"" + answer.lead->Hex() +
+            "\",\"lease_ms\":" + std::to_string(lease.count()) + ",";
+  }
+  text += "\"members\":[";
+  for (const PeerId& member : answer.members) {
+    if (text.back() != '[') text += ',';
+    text += '"' + member.Hex() + '"';
+  }
+  return text + "]}";
+}
+
+Result<SwarmAnswer> DecodeSwarmAnswer(std::string_view text) {
+  auto object = ParseJson(text, kSwarmAnswerBytesMax);
+  if (!object) return object.error().In("a swarm's answer");
+  return ReadSwarmAnswer(*object);
+}
+
+Result<SwarmAnswer> ReadSwarmAnswer(const Json& object) {
+  SwarmAnswer answer;
+  if (object.has_field("lead")) {
+    const auto lead = GetString(object, "lead", 64);
+    if (!lead) return lead.error();
+    const auto id = ParsePeerId(*lead);
+    if (!id) return id.error();
+    const auto lease = GetInt(object, "lease_ms", 0, 3'600'000);
+    if (!lease) return lease.error();
+    answer.lead = *id;
+    answer.lease = std::chrono::milliseconds(*lease);
+  }
+  const auto members = GetArray(object, "members", kMembersTakenMax);
+  if (!members) return members.error();
+  for (const auto& item : members->as_array()) {
+    if (!item.is_string()) return Error{Code::kInvalid, "a member is a peer id"};
+    const auto id = ParsePeerId(item.as_string());
+    if (!id) return id.error();
+    answer.members.push_back(*id);
+  }
+  return answer;
+}
+
+}  // namespace shoal::index

@@ -1,0 +1,327 @@
+// The swarm's rules of download.h: who leads, whom we meet, what is busy, which of several pieces.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "fetch/download.h"
+#include "index/swarm_table.h"
+#include "tests/unit/fetch/download_rig.h"
+
+namespace shoal::fetch {
+namespace {
+
+using namespace std::chrono_literals;
+
+DownloadLimits Arbitrated() {
+  DownloadLimits limits = DownloadRig::SmallLimits();
+  limits.arbitrated = true;
+  return limits;
+}
+
+std::set<PeerId> AskedForMaps(DownloadRig& rig) {
+  std::set<PeerId> peers;
+  for (const FetchMap& map : rig.Take<FetchMap>()) peers.insert(map.peer);
+  return peers;
+}
+
+TEST(DownloadSwarmTest, WithoutArbitersNobodyIsAsked) {
+  DownloadRig rig;
+  rig.Start();
+  rig.Resolved();
+  EXPECT_EQ(rig.Count<AskSwarm>(), 0);
+  EXPECT_EQ(rig.Count<FetchUpstream>(), 1);
+}
+
+TEST(DownloadSwarmTest, WishesTheLeadAtOnceWhereNobodyIsKnownToHoldIt) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start();
+  EXPECT_TRUE(rig.TakeOne<AskSwarm>().wants_lead);
+}
+
+TEST(DownloadSwarmTest, DoesNotWishTheLeadWhereHoldersAreKnown) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start({Peer(1)});
+  EXPECT_FALSE(rig.TakeOne<AskSwarm>().wants_lead);
+}
+
+TEST(DownloadSwarmTest, OnlyTheLeadAsksTheUpstream) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start();
+  rig.Resolved();
+  EXPECT_EQ(rig.Count<FetchUpstream>(), 0) << "nobody has said yet who leads";
+  rig.Swarm({.we_lead = true});
+  EXPECT_EQ(rig.Count<FetchUpstream>(), 1);
+  EXPECT_TRUE(rig.download.leads());
+}
+
+TEST(DownloadSwarmTest, OthersAskTheLeadForItsMap) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start();
+  rig.Resolved();
+  rig.Swarm({.lead = Peer(5), .members = {Peer(5), Peer(6)}});
+  EXPECT_EQ(rig.Count<FetchUpstream>(), 0);
+  EXPECT_EQ(AskedForMaps(rig), (std::set{Peer(5), Peer(6)}));
+}
+
+TEST(DownloadSwarmTest, ALeadThatHasNothingYetIsAskedAgainSoon) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start();
+  rig.Resolved();
+  rig.Swarm({.lead = Peer(5), .members = {Peer(5)}});
+  for (int i = 0; i < 3; ++i) {
+    const auto maps = rig.Take<FetchMap>();
+    ASSERT_EQ(maps.size(), 1U);
+    rig.Failed(maps[0].id, Code::kNotFound);
+    rig.Pass(25ms);
+  }
+}
+
+TEST(DownloadSwarmTest, NoArbiterAnswersThenItLeadsItself) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start();
+  rig.Resolved();
+  rig.SwarmFailed();
+  EXPECT_EQ(rig.Count<FetchUpstream>(), 1);
+}
+
+TEST(DownloadSwarmTest, AsksTheUpstreamWhenTheLeadBringsNothingForTooLong) {
+  DownloadLimits limits = Arbitrated();
+  DownloadRig rig(true, limits);
+  rig.Start();
+  rig.Resolved();
+  const Time start = rig.now;
+  rig.Swarm({.lead = Peer(5)});
+  while (rig.Count<FetchUpstream>() == 0 && rig.now < start + 10s) {
+    rig.Pass(50ms);
+    for (const FetchMap& map : rig.Take<FetchMap>()) rig.Failed(map.id, Code::kNotFound);
+    for (int n = rig.Count<AskSwarm>(); n > 0; --n) rig.Swarm({.lead = Peer(5)});
+    rig.Take<AskSwarm>();
+  }
+  EXPECT_GE(rig.now - start, limits.lead_budget);
+  EXPECT_LE(rig.now - start, limits.lead_budget + 100ms);
+}
+
+TEST(DownloadSwarmTest, RenewsTheLeadWhileTheUpstreamIsRead) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start();
+  rig.Resolved();
+  rig.Take<AskSwarm>();
+  rig.Swarm({.we_lead = true});
+  const FetchUpstream upstream = rig.TakeOne<FetchUpstream>();
+  rig.Size(upstream.id, kPieceBytesMin * 8);
+  rig.Piece(upstream.id, 0);
+  rig.Pass(index::kSwarmPace * 5 / 4);
+  const AskSwarm renewal = rig.TakeOne<AskSwarm>();
+  EXPECT_TRUE(renewal.wants_lead);
+  EXPECT_EQ(renewal.progress, kPieceBytesMin.count());
+}
+
+TEST(DownloadSwarmTest, ALeadThatLostItStopsReadingTheUpstream) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start();
+  rig.Resolved();
+  rig.Swarm({.we_lead = true});
+  const RequestId upstream = rig.TakeOne<FetchUpstream>().id;
+  rig.Swarm({.lead = Peer(5)});
+  EXPECT_EQ(rig.TakeOne<CancelRequest>().id, upstream);
+  EXPECT_FALSE(rig.download.leads());
+  rig.Pass(200ms);
+  EXPECT_EQ(rig.Count<FetchUpstream>(), 0);
+}
+
+TEST(DownloadSwarmTest, AFreeLeadIsWishedAtOnceWhenNobodyHasWhatWeLack) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start();
+  rig.Resolved();
+  rig.Swarm({.lead = Peer(5), .members = {Peer(5), Peer(6)}});
+  rig.AnswerMapOf(Peer(5), DownloadRig::Map("*   ", 'a', 2));
+  rig.AnswerMapOf(Peer(6), DownloadRig::Map("*   ", 'a', 2));
+  rig.ServeAll();
+  rig.Take<AskSwarm>();
+  rig.Pass(index::kSwarmPace * 5 / 4);
+  EXPECT_FALSE(rig.TakeOne<AskSwarm>().wants_lead);
+  rig.Swarm({.members = {Peer(6)}});  // the lead is dead
+  EXPECT_TRUE(rig.TakeOne<AskSwarm>().wants_lead);
+  rig.Swarm({.we_lead = true});
+  EXPECT_EQ(rig.TakeOne<FetchUpstream>().first.value, 1) << "it goes on where the other was";
+}
+
+TEST(DownloadSwarmTest, ANewLeadLeavesToHoldersWhatTheyHave) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start({Peer(1)});
+  rig.Resolved();
+  rig.AnswerMapOf(Peer(1), DownloadRig::Map("***   ", 'a', 4));
+  EXPECT_EQ(rig.Count<FetchPieces>(), 1);
+  rig.Swarm({});
+  rig.Pass(rig.Limits().peer_budget / 2);
+  // Still lacking what peer 1 can give, it does not wish the lead before peers are stuck.
+  for (const AskSwarm& ask : rig.Take<AskSwarm>()) EXPECT_FALSE(ask.wants_lead);
+}
+
+TEST(DownloadSwarmTest, AnUpstreamThatRefusesFreesTheLead) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start();
+  rig.Resolved();
+  rig.Swarm({.we_lead = true});
+  rig.Take<AskSwarm>();
+  rig.Failed(rig.TakeOne<FetchUpstream>().id, Code::kNotFound);
+  const auto asks = rig.Take<AskSwarm>();
+  ASSERT_FALSE(asks.empty());
+  EXPECT_FALSE(asks.back().wants_lead);
+}
+
+TEST(DownloadSwarmTest, ModestHostsWishTheLeadLater) {
+  DownloadLimits limits = Arbitrated();
+  limits.lead_modesty = 10ms;
+  DownloadRig rig(true, limits);
+  rig.Start();
+  EXPECT_FALSE(rig.TakeOne<AskSwarm>().wants_lead);
+  rig.Resolved();
+  rig.Swarm({});
+  rig.Pass(9ms);
+  EXPECT_EQ(rig.Count<AskSwarm>(), 0);
+  rig.Pass(1ms);
+  EXPECT_TRUE(rig.TakeOne<AskSwarm>().wants_lead);
+}
+
+TEST(DownloadSwarmTest, TellsTheArbitersHowItEnded) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start({Peer(1)});
+  rig.AnswerMapOf(Peer(1), DownloadRig::Whole(3));
+  rig.Take<AskSwarm>();
+  rig.ServeAll();
+  const AskSwarm last = rig.TakeOne<AskSwarm>();
+  EXPECT_TRUE(last.whole);
+  EXPECT_FALSE(last.leaving);
+
+  DownloadRig failed(false, Arbitrated());
+  failed.Start();
+  failed.Take<AskSwarm>();
+  failed.Resolved();
+  EXPECT_EQ(failed.Count<GaveUp>(), 1);
+  EXPECT_TRUE(failed.TakeOne<AskSwarm>().leaving);
+}
+
+// Members.
+
+TEST(DownloadSwarmTest, WhoAsksUsForItIsAskedForIts) {
+  DownloadRig rig;
+  rig.Start();
+  rig.Member(Peer(3));
+  EXPECT_EQ(rig.TakeOne<FetchMap>().peer, Peer(3));
+}
+
+TEST(DownloadSwarmTest, MembersThatHadNothingAreAskedAgainWithOurFirstPiece) {
+  DownloadRig rig;
+  rig.Start({Peer(1)});
+  rig.Member(Peer(3));
+  for (const FetchMap& map : rig.Take<FetchMap>()) {
+    if (map.peer == Peer(3)) {
+      rig.Failed(map.id, Code::kNotFound);
+    } else {
+      rig.AnswerMap(map.id, DownloadRig::Whole(8));
+    }
+  }
+  EXPECT_EQ(rig.Count<FetchMap>(), 0);
+  rig.Piece(rig.TakeOne<FetchPieces>().id, 0);
+  EXPECT_EQ(rig.TakeOne<FetchMap>().peer, Peer(3));
+}
+
+// One of several pieces.
+
+TEST(DownloadSwarmTest, NamesFurtherPiecesAndTakesTheOneThatIsChosen) {
+  DownloadRig rig;
+  rig.Start({Peer(1)});
+  rig.AnswerMapOf(Peer(1), DownloadRig::Whole(64));
+  const FetchPieces asked = rig.TakeOne<FetchPieces>();
+  EXPECT_EQ(asked.first.value, 0);
+  ASSERT_FALSE(asked.options.empty());
+  EXPECT_LE(asked.options.size(), 15U);
+  EXPECT_TRUE(std::ranges::any_of(asked.options, [](PieceIndex i) { return i.value >= 32; }));
+  EXPECT_TRUE(std::ranges::any_of(asked.options, [](PieceIndex i) { return i.value < 32; }));
+  const PieceIndex chosen = asked.options.front();
+  rig.Chosen(asked.id, chosen.value);
+  rig.Piece(asked.id, chosen.value);
+  EXPECT_TRUE(rig.download.have().Has(chosen));
+  rig.Done(asked.id);
+  rig.ServeAll();
+  EXPECT_EQ(rig.Count<Proved>(), 1);
+  EXPECT_EQ(rig.download.sources().wasted, Bytes(0));
+}
+
+TEST(DownloadSwarmTest, PiecesThatMayComeAreNotAskedElsewhereUntilChosen) {
+  DownloadRig rig;
+  rig.Start({Peer(1), Peer(2)});
+  rig.AnswerMapOf(Peer(1), DownloadRig::Whole(40));
+  const FetchPieces first = rig.TakeOne<FetchPieces>();
+  rig.AnswerMapOf(Peer(2), DownloadRig::Whole(40));
+  const FetchPieces second = rig.TakeOne<FetchPieces>();
+  std::set<PieceIndex> named(first.options.begin(), first.options.end());
+  named.insert(first.first);
+  EXPECT_FALSE(named.contains(second.first));
+  for (const PieceIndex i : second.options) EXPECT_FALSE(named.contains(i));
+}
+
+TEST(DownloadSwarmTest, NamesNoFurtherPiecesWhenFewAreLeft) {
+  DownloadRig rig;
+  rig.Start({Peer(1)});
+  rig.AnswerMapOf(Peer(1), DownloadRig::Whole(3));
+  EXPECT_TRUE(rig.TakeOne<FetchPieces>().options.empty());
+}
+
+// Busy and slow holders.
+
+TEST(DownloadSwarmTest, ABusyHolderIsNotAskedBeforeItSaid) {
+  DownloadRig rig;
+  rig.Start({Peer(1)});
+  rig.AnswerMapOf(Peer(1), DownloadRig::Whole(20));
+  rig.Busy(rig.TakeOne<FetchPieces>().id, 40ms, {Peer(7)});
+  EXPECT_EQ(rig.TakeOne<FetchMap>().peer, Peer(7)) << "whom it named is met";
+  rig.Pass(39ms);
+  EXPECT_EQ(rig.Count<FetchPieces>(), 0);
+  rig.Pass(1ms);
+  EXPECT_EQ(rig.Count<FetchPieces>(), 1);
+}
+
+TEST(DownloadSwarmTest, BusyHoldersAreWaitedForLongerThanSilentOnes) {
+  DownloadRig rig;
+  rig.Start({Peer(1)});
+  rig.Resolved();
+  rig.AnswerMapOf(Peer(1), DownloadRig::Whole(20));
+  const Time start = rig.now;
+  while (rig.Count<FetchUpstream>() == 0 && rig.now < start + 60s) {
+    for (const FetchPieces& asked : rig.Take<FetchPieces>()) rig.Busy(asked.id, 100ms, {});
+    rig.Pass(10ms);
+  }
+  EXPECT_GE(rig.now - start, 10s);
+  EXPECT_LE(rig.now - start, 12s) << "but not for ever";
+}
+
+TEST(DownloadSwarmTest, AFarSlowerHolderLosesItsPieceToAnother) {
+  DownloadRig rig;
+  rig.Start({Peer(1), Peer(2)});
+  rig.AnswerMapOf(Peer(1), DownloadRig::Whole(200));
+  const FetchPieces slow = rig.TakeOne<FetchPieces>();
+  rig.AnswerMapOf(Peer(2), DownloadRig::Whole(200));
+  // Peer 2 brings a piece each 50 ms; peer 1 a byte now and then, never silent for a stall.
+  bool cancelled = false;
+  for (int step = 0; step < 40 && !cancelled; ++step) {
+    rig.Pass(25ms);
+    rig.BytesCame(slow.id, 10);
+    for (const FetchPieces& asked : rig.Take<FetchPieces>()) {
+      if (asked.peer != Peer(2)) continue;
+      rig.BytesCame(asked.id, kPieceBytesMin.count());
+      rig.Serve(asked);
+      rig.Pass(25ms);
+      rig.BytesCame(slow.id, 10);
+    }
+    for (const CancelRequest& cancel : rig.Take<CancelRequest>()) {
+      cancelled |= cancel.id == slow.id;
+    }
+  }
+  EXPECT_TRUE(cancelled);
+}
+
+}  // namespace
+}  // namespace shoal::fetch

@@ -1,0 +1,36 @@
+#include "index/swarm_messages.h"
+
+#include <gtest/gtest.h>
+
+namespace shoal::index {
+namespace {
+
+PeerId Peer(int n) {
+  PeerId id;
+  id.bytes[3] = static_cast<std::byte>(n);
+  return id;
+}
+
+TEST(SwarmMessagesTest, ReadsBackWhatItWrote) {
+  SwarmAnswer answer{Peer(1), std::chrono::milliseconds(700), {Peer(1), Peer(2)}};
+  auto read = DecodeSwarmAnswer(EncodeSwarmAnswer(answer));
+  ASSERT_TRUE(read.ok()) << read.error().text;
+  EXPECT_EQ(*read, answer);
+  read = DecodeSwarmAnswer(EncodeSwarmAnswer({}));
+  ASSERT_TRUE(read.ok()) << read.error().text;
+  EXPECT_EQ(*read, SwarmAnswer{});
+}
+
+TEST(SwarmMessagesTest, RefusesWhatIsNoAnswer) {
+  for (const char* text :
+       {"", "{}", "[]", R"({"members":{}})", R"({"members":[7]})", R"({"members":["abc"]})",
+        R"({"lead":"abc","members":[]})",
+        R"({"lead":"0000000000000000000000000000000000000000000000000000000000000000","members":[]})"}) {
+    EXPECT_FALSE(DecodeSwarmAnswer(text).ok()) << text;
+  }
+  EXPECT_EQ(DecodeSwarmAnswer(std::string(kSwarmAnswerBytesMax + 1, ' ')).error().code,
+            Code::kExhausted);
+}
+
+}  // namespace
+}  // namespace shoal::index
