@@ -11,7 +11,8 @@ Download::Impl::Impl(Digest digest, DownloadLimits limits, bool has_upstream, Rn
       limits_(limits),
       has_upstream_(has_upstream),
       rng_(rng),
-      picker_(limits.window_pieces, Rng(rng_.Next())) {
+      picker_(limits.window_pieces, Rng(rng_.Next())),
+      pipeline_(limits.parallel_min, limits.parallel_pieces) {
   SHOAL_CHECK(limits.parallel_pieces >= 1 && limits.parallel_per_peer >= 1);
   SHOAL_CHECK(limits.run_pieces_max >= 1 && limits.holders_max >= 1);
 }

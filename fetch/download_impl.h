@@ -243,7 +243,6 @@ class Download::Impl {
   [[nodiscard]] bool MayAsk(const Holder& holder) const {
     return holder.score.MayAsk(now_) && now_ >= holder.busy_until;
   }
-  [[nodiscard]] int Parallel() const;
   [[nodiscard]] bool WantsLastEarly() const;
   void Unmark(Request& request, PieceIndex piece);
   void OnPeerPiece(Request& request, PieceIndex piece, const ChainState& after, bool digest_ok);

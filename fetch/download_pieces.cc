@@ -55,7 +55,7 @@ void Download::Impl::CancelPieceRequests() {
 
 void Download::Impl::AskPieces() {
   double_at_ = kNever;
-  if (!chain_ || alone_ || asked_pieces_ >= Parallel()) return;
+  if (!chain_ || alone_ || asked_pieces_ >= pipeline_.depth()) return;
   struct Turn {
     int asked;
     double rate;
@@ -77,7 +77,7 @@ void Download::Impl::AskPieces() {
       return std::tuple(a.asked, -a.rate, a.lot) < std::tuple(b.asked, -b.rate, b.lot);
     });
     for (const Turn& turn : turns) {
-      if (asked_pieces_ >= Parallel()) return;
+      if (asked_pieces_ >= pipeline_.depth()) return;
       asked |= AskHolder(turn.holder);
     }
   }
@@ -85,8 +85,8 @@ void Download::Impl::AskPieces() {
 
 bool Download::Impl::AskHolder(int at) {
   Holder& holder = holders_[at];
-  const int budget = std::min(
-      {limits_.run_pieces_max, SlotsOf(holder) - holder.asked_pieces, Parallel() - asked_pieces_});
+  const int budget = std::min({limits_.run_pieces_max, SlotsOf(holder) - holder.asked_pieces,
+                               pipeline_.depth() - asked_pieces_});
   if (budget < 1) return false;
   const auto choice = Choose(at, budget);
   if (!choice) return false;
@@ -109,10 +109,6 @@ bool Download::Impl::AskHolder(int at) {
 
 int Download::Impl::SlotsOf(const Holder& holder) const {
   return holder.score.proven() && now_ >= holder.slow_until ? limits_.parallel_per_peer : 1;
-}
-
-int Download::Impl::Parallel() const {
-  return pipeline_.Depth(limits_.parallel_min, limits_.parallel_pieces);
 }
 
 std::optional<Download::Impl::Choice> Download::Impl::Choose(int at, std::int32_t budget) {
@@ -207,7 +203,7 @@ void Download::Impl::OnPeerPiece(Request& request, PieceIndex piece, const Chain
     holder.score.OnBytes(now_, std::min(length, request.judged - request.received));
   }
   holder.score.OnVerified();
-  pipeline_.OnPiece(now_, request.asked_at);
+  pipeline_.OnPiece(now_);
   sources_.peers[holder.id] += length;
   NoteProgress(true);
   PieceHere(piece, id);

@@ -1,42 +1,48 @@
 #include "fetch/pipeline.h"
 
 #include <algorithm>
-#include <cmath>
+#include <utility>
+
+#include "base/check.h"
 
 namespace shoal::fetch {
-namespace {
 
-// The quickest time rises by this with each piece, so that it follows a path that got longer
-// within some fifty pieces.
-constexpr double kForget = 1.02;
-// A rate is taken over at least this time and this many pieces, smoothed by half.
-constexpr Duration kWindow = std::chrono::milliseconds(100);
-constexpr int kWindowPieces = 4;
+Pipeline::Pipeline(int min, int max) : min_(std::min(min, max)), max_(max), depth_(min_) {
+  SHOAL_CHECK(min >= 1 && max >= 1);
+}
 
-double Seconds(Duration d) { return static_cast<double>(d.count()) * 1e-6; }
-
-}  // namespace
-
-void Pipeline::OnPiece(Time now, Time asked) {
-  const double took = std::max(Seconds(now - asked), 1e-6);
-  quickest_s_ = quickest_s_ == 0 ? took : std::min(took, quickest_s_ * kForget);
-  if (!begun_) {
-    begun_ = true;
-    window_start_ = asked;
+void Pipeline::OnPiece(Time now) {
+  if (!window_start_) {
+    // The first piece's own time is not known here: the window begins where it ends.
+    window_start_ = now;
+    return;
   }
   ++in_window_;
-  const Duration passed = now - window_start_;
-  if (passed < kWindow || in_window_ < kWindowPieces) return;
-  const double rate = in_window_ / Seconds(passed);
-  rate_ = rate_ == 0 ? rate : (rate_ + rate) / 2;
+  const Duration passed = now - *window_start_;
+  if (passed < kPipelineWindow || in_window_ < 2 * depth_) return;
+  Step(in_window_ / (static_cast<double>(passed.count()) * 1e-6));
   window_start_ = now;
   in_window_ = 0;
 }
 
-int Pipeline::Depth(int min, int max) const {
-  if (rate_ == 0) return std::min(min, max);
-  const double busy = std::ceil(std::min(rate_ * quickest_s_, 1e6));
-  return std::clamp(static_cast<int>(busy) + kSpare, std::min(min, max), max);
+void Pipeline::Step(double rate) {
+  const double before = std::exchange(last_rate_, rate);
+  // What the last step would have changed on an empty path, by half.
+  const double half = 0.5 / std::max(1, depth_ - std::max(step_, 0));
+  int next = 0;
+  if (before == 0) {
+    next = 1;
+  } else if (step_ == 1) {
+    next = rate >= before * (1 + half) ? 1 : -1;
+  } else if (step_ == -1) {
+    next = rate <= before * (1 - half) ? 1 : -1;
+  } else if (++idle_ >= kIdleWindows) {
+    next = 1;
+  }
+  const int wanted = std::clamp(depth_ + next, min_, max_);
+  step_ = wanted - depth_;
+  if (step_ != 0) idle_ = 0;
+  depth_ = wanted;
 }
 
 }  // namespace shoal::fetch

@@ -2,10 +2,13 @@
 //
 // Few are best: a piece that shares the link with many others arrives late, and can be passed on
 // late (architecture, figures to design by). But a long path needs as many under way as it holds.
-// Little's law tells both: a rate of X pieces a second, each of which takes t when it does not wait
-// for others, keeps X * t pieces busy; what is asked beyond that only waits. t is taken from
-// the quickest pieces of late. kSpare more are asked, so that X can grow where there is room.
+//
+// So it climbs: one more is asked, and kept, while the rate grows by at least half of what one more
+// would bring on an empty path; else one fewer, while the rate does not fall by as much. At the
+// least depth it tries one more each kIdleWindows windows.
 #pragma once
+
+#include <optional>
 
 #include "base/time.h"
 
@@ -13,20 +16,28 @@ namespace shoal::fetch {
 
 class Pipeline {
  public:
-  // A piece came that was asked at `asked`.
-  void OnPiece(Time now, Time asked);
-  // Pieces; between `min` and `max`. `min` until pieces were measured.
-  [[nodiscard]] int Depth(int min, int max) const;
+  // min, max  pieces; at least 1.
+  Pipeline(int min, int max);
+
+  void OnPiece(Time now);
+  // Pieces.
+  [[nodiscard]] int depth() const { return depth_; }
 
  private:
-  double quickest_s_ = 0;  // of late
-  double rate_ = 0;        // pieces a second, smoothed; 0 until measured
-  Time window_start_{};
+  void Step(double rate);
+
+  int min_;
+  int max_;
+  int depth_;
+  int step_ = 0;  // the last one: 1, -1, 0
+  int idle_ = 0;  // windows without a step
+  double last_rate_ = 0;
+  std::optional<Time> window_start_;
   int in_window_ = 0;
-  bool begun_ = false;
 };
 
-// More than what is known to be busy.
-inline constexpr int kSpare = 2;
+// A rate is taken over at least this time, and twice as many pieces as are under way.
+inline constexpr Duration kPipelineWindow = std::chrono::milliseconds(100);
+inline constexpr int kIdleWindows = 4;
 
 }  // namespace shoal::fetch
