@@ -109,7 +109,7 @@ class Crowd:
         self.started = None  # time.monotonic()
 
     def run(self, timeout, on_tick=None):
-        """Until each has its blob or has failed; on_tick(seconds, gets) 50 times a second."""
+        """Until each has its blob or has failed; on_tick(seconds) 50 times a second."""
         with selectors.DefaultSelector() as selector:
             for get in self.gets:
                 selector.register(get.socket, selectors.EVENT_READ, get)
@@ -128,7 +128,7 @@ class Crowd:
         left, next_tick = len(self.gets), 0.0
         while left and (now := time.monotonic() - self.started) < timeout:
             if on_tick and now >= next_tick:
-                on_tick(now, self.gets)
+                on_tick(now)
                 next_tick = now + 0.02
             for key, _ in selector.select(0.02):
                 get = key.data

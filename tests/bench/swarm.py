@@ -10,9 +10,10 @@ import os
 from .common import ROOT, say
 from .swarm_cases import Options, cold, holder
 from .swarm_faults import lead, rolling, trouble
-from .swarm_field import PRIORITY, Machine
+from .swarm_field import PRIORITY
 from .swarm_liars import hostile
 from .swarm_real import containerd, first_byte
+from .swarm_run import Machine
 
 CASES = {"holder": holder, "cold": cold, "containerd": containerd, "rolling": rolling,
          "trouble": trouble, "hostile": hostile, "lead": lead, "first-byte": first_byte}

@@ -5,7 +5,8 @@ import pathlib
 
 from .common import median, say
 from .picture import Line, Panel, draw
-from .swarm_field import MIB, Field, medians
+from .swarm_field import MIB, Field
+from .swarm_run import medians
 from .torrent import SLOTS, Swarm
 
 

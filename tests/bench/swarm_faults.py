@@ -7,7 +7,8 @@ import time
 from .common import say
 from .picture import Line, Panel
 from .swarm_cases import goal, line, lines_of, picture
-from .swarm_field import MIB, Field, blob_share, medians
+from .swarm_field import MIB, Field, blob_share
+from .swarm_run import medians
 
 WAVES = 5
 
@@ -78,15 +79,14 @@ def repair(agent):
 
 
 class At:
-    """Does something once, when clients have had a share of the blob at the mean."""
+    """Does something once, when the fetchers have verified a share of the blob at the mean."""
 
     def __init__(self, share, act):
         self._share, self._act = share, act
         self.when = None
 
-    def __call__(self, now, gets):
-        if self.when is None and sum(get.received for get in gets) >= self._share * sum(
-                get.size or 1 << 62 for get in gets):
+    def __call__(self, now, share):
+        if self.when is None and share >= self._share:
             self.when = now
             threading.Thread(target=self._act).start()
 
@@ -111,12 +111,23 @@ def trouble(options):
                 field.fresh()
                 blob = field.push(size)
                 field.fill(holders, blob)
-                at = At(0.4, lambda act=act: [act(victim) for victim in victims if act])
+                sent = []
+
+                def fail(act=act, sent=sent):
+                    for victim in victims if act else ():
+                        act(victim)
+                        sent.append(victim.host.sent_bytes())
+
+                at = At(0.4, fail)
                 run = field.crowd(fetchers, blob, on_tick=at, check=True)
-                run.marks = [(at.when, name)] if act and at.when else []
+                line(name, run, t0)
+                if act and at.when:
+                    run.marks = [(at.when, name)]
+                    after = sum(victim.host.sent_bytes() for victim in victims) - sum(sent)
+                    say(f"    {name} after {at.when:.2f} s; thereafter their links carried away "
+                        f"{after / size:.3f} blobs")
                 for victim in victims:
                     repair(victim)
-                line(name, run, t0)
                 done[name].append(run)
                 field.restart_registry()
     added(done, "undisturbed", t0, options, "trouble", title)

@@ -1,7 +1,5 @@
 """The field of `./dev bench swarm`: agents on shaped links, a registry, and what a run showed."""
 
-import dataclasses
-import math
 import pathlib
 import tempfile
 import threading
@@ -13,72 +11,15 @@ from tests.functional.rig.agent import ADMIN
 from tests.functional.rig.process import run, wait_until
 from tests.functional.rig.rig import Rig
 
-from .common import median, random_blob
+from .common import random_blob
 from .crowd import Crowd
+from .swarm_run import Machine, Run
 
 MIB = 1 << 20
 PRIORITY = -10  # of the autogroup of every program on the rig, so that builds beside it matter less
-QUIET = 0.7  # idle share of a machine on which agents wait and nobody builds
 # What an operator gets, where the rig's tests are more hurried.
 SHIPPED = {"agent": {"log_level": "info"}, "index": {"sync_interval": "10s"},
            "lan": {"interval": "5s"}}
-
-
-def rank(values, share):
-    """The smallest value that at least `share` of the values do not exceed."""
-    values = sorted(values)
-    return values[max(0, math.ceil(share * len(values)) - 1)]
-
-
-class Machine:
-    """What the whole machine's processors did since it was made: others may be at work too."""
-
-    patience = 0  # seconds that a run waits for the others to be quiet
-
-    def __init__(self):
-        self._before = self._read()
-
-    @staticmethod
-    def _read():
-        return [int(field) for field in
-                pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-
-    def idle(self):
-        spent = [after - before for before, after in zip(self._before, self._read())]
-        return (spent[3] + spent[4]) / max(1, sum(spent))
-
-    @classmethod
-    def wait_until_quiet(cls):
-        deadline = time.monotonic() + cls.patience
-        while time.monotonic() < deadline:
-            machine = cls()
-            time.sleep(2)
-            if machine.idle() > QUIET:
-                return
-
-
-@dataclasses.dataclass
-class Run:
-    """One crowd, of shoal or of the rival."""
-    took: dict  # host: seconds to its last byte
-    failed: dict  # host: why
-    upstream: float  # blobs' worth of bytes
-    cpu: float  # seconds, all participants
-    idle: float  # share of the machine's processors
-    progress: dict  # host: [(seconds, fraction)]
-    sent: float = 0  # by the first holder, in blobs, headers and all
-    came: float = 0  # to a fetcher, at the mean, in blobs, headers and all
-    first_byte: dict = dataclasses.field(default_factory=dict)
-    marks: list = dataclasses.field(default_factory=list)
-
-    def p50(self):
-        return rank(self.took.values(), 0.5) if self.took else math.nan
-
-    def p99(self):
-        return rank(self.took.values(), 0.99) if self.took else math.nan
-
-    def slowest(self):
-        return max(self.took.values()) if self.took else math.nan
 
 
 class Poll(threading.Thread):
@@ -119,6 +60,10 @@ class Poll(threading.Thread):
             if response.status == 200:
                 have += size * blob_share(web.json.loads(body))
         return have / sum(self._sizes.values())
+
+    def share(self):
+        """What they have verified, at the mean."""
+        return sum(points[-1][1] for points in self.progress.values()) / len(self.progress)
 
     def stop(self, took):
         """Ends it; `took` says when each host had its last byte."""
@@ -253,7 +198,7 @@ class Field:
               upstream=True):
         """All `agents` are asked for the blob in one moment by their clients.
 
-        on_tick(seconds, gets) is called while they pull.
+        on_tick(seconds, share) is called while they pull, with the mean verified share.
         """
         Machine.wait_until_quiet()
         t0 = self.seconds(blob.size) if self.mbit else 2.0
@@ -265,12 +210,13 @@ class Field:
         cpu = {agent: agent.process.cpu_seconds() for agent in everyone}
         machine = Machine()
         poll = Poll(agents, {blob.digest: blob.size}, max(0.25, t0 / 60))
-        gets = crowd.run(timeout or 20 * t0 + 30, on_tick)
+        gets = crowd.run(timeout or 20 * t0 + 30,
+                         on_tick and (lambda now: on_tick(now, poll.share())))
         idle, came = machine.idle(), (received(hosts) - came) / len(hosts) / blob.size
         took = {get.name: get.seconds for get in gets if get.seconds is not None}
         failed = {get.name: get.error for get in gets if get.error}
         if check:
-            failed.update({get.name: "WRONG BYTES" for get in gets
+            failed.update({get.name: f"WRONG BYTES, in {1 + get.cuts} answers" for get in gets
                            if get.seconds is not None and not get.right(blob)})
         spent = sum(agent.process.cpu_seconds() - cpu[agent] for agent in everyone
                     if agent.process.running)
@@ -301,8 +247,3 @@ def prefer(process):
     path = pathlib.Path(f"/proc/{process.pid}/autogroup")
     if path.exists():
         path.write_text(str(PRIORITY))
-
-
-def medians(runs):
-    """The medians over runs of (p50, p99, slowest)."""
-    return [median([get(run) for run in runs]) for get in (Run.p50, Run.p99, Run.slowest)]

@@ -1,5 +1,6 @@
 """Real containerds that pull a cold image, and the time to the first byte of a cold blob."""
 
+import pathlib
 import time
 
 from tests.functional.rig.image import make_image
@@ -8,7 +9,8 @@ from .common import median, say
 from .crowd import Crowd
 from .picture import Panel
 from .swarm_cases import goal, line, lines_of, picture
-from .swarm_field import MIB, Field, Machine, Poll, Run, rank
+from .swarm_field import MIB, Field, Poll, received
+from .swarm_run import Machine, Run, rank
 
 LAYERS = (100_000_000,) * 5
 
@@ -19,12 +21,16 @@ def containerd(options):
     mbit = options.rate(200)
     layers = (20_000_000,) * 2 if options.quick else LAYERS
     image = make_image("bench/five", layer_sizes=layers)
-    with Field(count, mbit, index_server=True, in_memory=False, containerds=True) as field:
+    # The agent's copy, containerd's, and what it unpacks, on each host; and some to spare.
+    in_memory = available_bytes() > 1.3 * (3 * count + 1) * image.size
+    with Field(count, mbit, index_server=True, in_memory=in_memory, containerds=True) as field:
         t0 = field.seconds(image.size)
         title = (f"{count} containerds, cold, {image.size / 1e6:.0f} MB in {len(layers)} layers, "
                  f"{mbit} Mbit/s")
         version = field.rig.containerds["h00"].ctr("--version").stdout.split()[2]
-        say(f"{title}; T0 {t0:.2f} s; containerd {version}; with index server; files on disk")
+        say(f"{title}; T0 {t0:.2f} s; containerd {version}; with index server; files "
+            f"{'in memory' if in_memory else 'on disk, which may decide'}; snapshotter "
+            f"{field.rig.containerds['h00'].snapshotter}")
         field.registry.push(image)
         field.shape(True)
         done = []
@@ -40,6 +46,13 @@ def containerd(options):
             [Panel("shoal", lines_of(done[-1]))], t0)
 
 
+def available_bytes():
+    for text in pathlib.Path("/proc/meminfo").read_text().splitlines():
+        if text.startswith("MemAvailable:"):
+            return int(text.split()[1]) * 1024
+    return 0
+
+
 def pull(field, image):
     """One crowd of containerds. CPU is that of agents and containerds together."""
     Machine.wait_until_quiet()
@@ -49,6 +62,7 @@ def pull(field, image):
                for process in (agent.process, containerds[agent.host.name].process)]
     cpu = sum(process.cpu_seconds() for process in watched)
     log, sent = field.registry.log_size(), field.registry.host.sent_bytes()
+    came = received(field.hosts)
     machine, started = Machine(), time.monotonic()
     poll = Poll(field.agents, {blob.digest: blob.size for blob in image.layers}, 0.5)
     pulls = {name: one.start_pull(reference) for name, one in containerds.items()}
@@ -68,7 +82,8 @@ def pull(field, image):
                    if not containerds[name].is_complete(reference)})
     return Run(took, failed, field.upstream_bytes(log) / image.size,
                sum(process.cpu_seconds() for process in watched) - cpu, idle, poll.stop(took),
-               (field.registry.host.sent_bytes() - sent) / image.size)
+               (field.registry.host.sent_bytes() - sent) / image.size,
+               (received(field.hosts) - came) / len(field.hosts) / image.size)
 
 
 def first_byte(options):

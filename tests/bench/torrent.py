@@ -12,7 +12,8 @@ import sys
 import time
 
 from .common import ROOT
-from .swarm_field import Machine, Run, prefer, received
+from .swarm_field import prefer, received
+from .swarm_run import Machine, Run
 
 PORT = 6881
 PIECE = 256 << 10
