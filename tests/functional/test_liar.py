@@ -8,7 +8,7 @@ import pytest
 from rig.agent import upstream
 from rig.identity import base64url
 from rig.image import make_image
-from rig.liar import chain_states
+from rig.liar import chain_states, piece_of
 
 IMAGE = make_image("team/app", layer_sizes=(12 << 20,))
 LAYER = IMAGE.layers[1]
@@ -197,7 +197,7 @@ def setting(rig, liar, lie, honest, **sections):
     registry = rig.registry()
     registry.push(IMAGE)
     # The same pieces as the honest peer's, or else one of the two would not be asked.
-    peer = liar([LAYER], piece=(1 << 20) if honest else (64 << 10))
+    peer = liar([LAYER], piece=piece_of(LAYER.size) if honest else (64 << 10))
     lie(peer)
     index = {"use": ["static"], "static": [peer.endpoint]}
     if honest:

@@ -5,10 +5,11 @@ import threading
 
 from rig.agent import DATA
 from rig.image import make_image
+from rig.liar import piece_of
 from rig.process import run, wait_until
 
 BLOB = 48 << 20  # 4 s at 100 Mbit/s
-PIECE = 1 << 20
+PIECE = piece_of(BLOB)
 
 
 def have_pieces(agent, blob):

@@ -18,6 +18,16 @@ class _Sha256(ctypes.Structure):
     _fields_ = [("h", ctypes.c_uint32 * 8), ("rest", ctypes.c_uint8 * 80)]
 
 
+def piece_of(size, usual=1 << 20):
+    """How an agent cuts a blob of `size` bytes: CutFor in fetch/piece.h."""
+    piece = usual
+    while piece // 2 >= 256 << 10 and size < piece * 64:
+        piece //= 2
+    while piece * 2 <= 4 << 20 and size > piece * 8192:
+        piece *= 2
+    return piece
+
+
 def chain_states(data, piece):
     """The SHA-256 states before pieces 1, 2, 3, ... of `data`."""
     context = _Sha256()
