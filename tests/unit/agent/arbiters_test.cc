@@ -1,0 +1,157 @@
+#include "agent/arbiters.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "tests/unit/support/test_loop.h"
+
+namespace shoal::agent {
+namespace {
+
+using std::chrono::milliseconds;
+
+PeerId Peer(int n) {
+  PeerId id;
+  id.bytes[5] = static_cast<std::byte>(n);
+  return id;
+}
+
+// A lead that none of the peers is.
+index::SwarmAnswer Says(int lead) { return {Peer(lead), milliseconds(900), {Peer(lead)}}; }
+
+class ArbitersTest : public ::testing::Test {
+ protected:
+  void Make(bool server) {
+    Arbiters::Ports ports{loop_, Peer(0), [this] { return living_; },
+                          [this](const PeerId& peer, const index::SwarmAsk&, Arbiters::Done done) {
+                            asked_.emplace(peer, std::move(done));
+                          },
+                          nullptr};
+    if (server) {
+      ports.ask_server = [this](const index::SwarmAsk&, Arbiters::Done done) {
+        server_ = std::move(done);
+      };
+    }
+    arbiters_ = std::make_unique<Arbiters>(std::move(ports));
+  }
+  void Ask() {
+    loop_.Ask([this] {
+      arbiters_->Ask(
+          {.peer = Peer(0), .wants_lead = true},
+          [this](const std::vector<PeerId>& peers) {
+            met_.insert(met_.end(), peers.begin(), peers.end());
+          },
+          [this](const std::optional<index::SwarmAnswer>& answer) {
+            ++done_;
+            answer_ = answer;
+          });
+      return 0;
+    });
+  }
+  void Answer(const Arbiters::Done& done, std::optional<index::SwarmAnswer> answer) {
+    loop_.Ask([&] {
+      done(std::move(answer));
+      return 0;
+    });
+  }
+  [[nodiscard]] std::vector<PeerId> Ranked() const {
+    auto all = living_;
+    all.push_back(Peer(0));
+    return index::RankArbiters(Digest{}, all, kArbiters);
+  }
+  [[nodiscard]] bool AreWeRanked() const { return std::ranges::count(Ranked(), Peer(0)) > 0; }
+
+  test::TestLoop loop_;
+  std::vector<PeerId> living_;
+  std::map<PeerId, Arbiters::Done> asked_;
+  Arbiters::Done server_;
+  std::unique_ptr<Arbiters> arbiters_;
+  std::vector<PeerId> met_;
+  int done_ = 0;
+  std::optional<index::SwarmAnswer> answer_;
+};
+
+TEST_F(ArbitersTest, ALoneHostIsItsOwn) {
+  Make(false);
+  EXPECT_FALSE(arbiters_->any());
+  Ask();
+  ASSERT_EQ(done_, 1);
+  EXPECT_EQ(answer_->lead, Peer(0));
+}
+
+TEST_F(ArbitersTest, AsksTheBestRankedAndWaitsForTheBest) {
+  // So many others that we are none of the best.
+  for (int n = 1; n < 100 && (living_.size() < kArbiters || AreWeRanked()); ++n) {
+    living_.push_back(Peer(n));
+  }
+  Make(false);
+  Ask();
+  const auto ranked = Ranked();
+  ASSERT_EQ(asked_.size(), kArbiters);
+  Answer(asked_.at(ranked[2]), Says(202));
+  Answer(asked_.at(ranked[1]), Says(201));
+  EXPECT_EQ(done_, 0) << "the best may still answer";
+  EXPECT_EQ(met_, (std::vector{Peer(202), Peer(201)})) << "members are passed on at once";
+  Answer(asked_.at(ranked[0]), Says(200));
+  ASSERT_EQ(done_, 1);
+  EXPECT_EQ(answer_->lead, Peer(200));
+}
+
+TEST_F(ArbitersTest, ADeadOneIsNotWaitedForLong) {
+  for (int n = 1; n < 100 && (living_.size() < kArbiters || AreWeRanked()); ++n) {
+    living_.push_back(Peer(n));
+  }
+  Make(false);
+  Ask();
+  Answer(asked_.at(Ranked()[1]), Says(201));
+  Answer(asked_.at(Ranked()[2]), std::nullopt);
+  loop_.Advance(kArbiterPatience - milliseconds(1));
+  EXPECT_EQ(done_, 0);
+  loop_.Advance(milliseconds(1));
+  ASSERT_EQ(done_, 1);
+  EXPECT_EQ(answer_->lead, Peer(201));
+  Answer(asked_.at(Ranked()[0]), Says(200));
+  EXPECT_EQ(done_, 1) << "too late to decide";
+  EXPECT_EQ(met_.back(), Peer(200)) << "but not to be met";
+}
+
+TEST_F(ArbitersTest, NobodyAnswers) {
+  for (int n = 1; n < 100 && (living_.size() < kArbiters || AreWeRanked()); ++n) {
+    living_.push_back(Peer(n));
+  }
+  Make(false);
+  Ask();
+  for (const auto& [peer, done] : asked_) Answer(done, std::nullopt);
+  EXPECT_EQ(done_, 1);
+  EXPECT_FALSE(answer_.has_value());
+}
+
+TEST_F(ArbitersTest, AnIndexServerDecidesBeforePeers) {
+  Make(true);
+  EXPECT_TRUE(arbiters_->any());
+  Ask();
+  EXPECT_EQ(done_, 0) << "we are an arbiter, but the server may still answer";
+  Answer(server_, Says(77));
+  ASSERT_EQ(done_, 1);
+  EXPECT_EQ(answer_->lead, Peer(77));
+}
+
+TEST_F(ArbitersTest, PeersDecideWhenTheIndexServerIsAway) {
+  Make(true);
+  Ask();
+  Answer(server_, std::nullopt);
+  ASSERT_EQ(done_, 1);
+  EXPECT_EQ(answer_->lead, Peer(0));
+}
+
+TEST_F(ArbitersTest, AnswersMembersThatAskUs) {
+  Make(false);
+  EXPECT_EQ(arbiters_->OnAsk({.peer = Peer(1), .wants_lead = true}).lead, Peer(1));
+  EXPECT_EQ(arbiters_->OnAsk({.peer = Peer(2), .wants_lead = true}).lead, Peer(1));
+  arbiters_->OnPeerGone(Peer(1));
+  EXPECT_EQ(arbiters_->OnAsk({.peer = Peer(2), .wants_lead = true}).lead, Peer(2));
+}
+
+}  // namespace
+}  // namespace shoal::agent
