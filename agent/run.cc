@@ -103,7 +103,8 @@ Exit RunIndexServer(const Config& config) {
   AsioLoop loop;
   loop.Start();
   auto server = index::RendezvousServer::Start(
-      {.listen = *index::ParseEndpoint(config.rendezvous.listen), .limits = {}}, *key, loop);
+      {.listen = *index::ParseEndpoint(config.rendezvous.listen), .limits = {}, .swarms = {}}, *key,
+      loop);
   if (!server) return FailToStart(server.error());
   const WallTime started = loop.Wall();
   auto admin = AdminServer::Start(

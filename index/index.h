@@ -8,6 +8,8 @@
 //   catalog.h         what others hold, readable without any message
 //   peer_index.h      the port behind which the kinds of index stand
 //   registrations.h   what an index server knows        rendezvous_messages.h   and its JSON
+//   swarm_table.h     who takes part in which swarm     swarm_desk.h     asked at an index server
+//   signed_request.h  what a peer signs for a server    verified_records.h      not verified twice
 //
 // Adapters, which touch the world and decide nothing
 //   lmdb/        the environment on disk, and the catalog in it

@@ -6,4 +6,6 @@ Key RoomKey(std::string_view room) { return "room/" + std::string(room); }
 
 Key BlobKey(const Digest& digest) { return "blob/" + shoal::ToString(digest); }
 
+void PeerIndex::AskSwarm(const SwarmAsk&, OnSwarm done) { done(std::nullopt); }
+
 }  // namespace shoal::index

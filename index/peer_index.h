@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "base/digest.h"
 #include "base/time.h"
 #include "index/record.h"
+#include "index/swarm_table.h"
 
 namespace shoal::index {
 
@@ -33,6 +35,8 @@ class PeerIndex {
   using OnEndpoint = std::function<void(Endpoint)>;
   using OnResolved = std::function<void(std::vector<SignedRecord>)>;
 
+  using OnSwarm = std::function<void(std::optional<SwarmAnswer>)>;
+
   virtual ~PeerIndex() = default;
 
   // Advertises our record under our rooms from now on, in place of the one before. Called again
@@ -46,6 +50,12 @@ class PeerIndex {
 
   // Asks who advertises under `key`. `done` is called once, with what was found by `timeout`.
   virtual void Resolve(const Key& key, Duration timeout, OnResolved done) = 0;
+
+  // Asks the arbiter behind this index, where there is one, about a blob's swarm (`ask.peer` is
+  // us, whatever it says). `done` is called once, within a second: with the answer, after the
+  // records of members that came with it went to OnRecord; with nullopt when nobody answers. Kinds
+  // without an arbiter call it at once.
+  virtual void AskSwarm(const SwarmAsk& ask, OnSwarm done);
 
   [[nodiscard]] virtual PeerIndexStatus status() const = 0;
 };

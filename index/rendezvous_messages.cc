@@ -1,13 +1,10 @@
 #include "index/rendezvous_messages.h"
 
 #include "base/json.h"
-#include "index/envelope.h"
 
 namespace shoal::index {
 namespace {
 
-constexpr std::string_view kContext = "shoal-rendezvous-v1\n";
-constexpr std::size_t kPayloadBytesMax = kRendezvousRequestBytesMax / 4 * 3;
 constexpr std::int64_t kTtlSecondsMax = std::int64_t{1} << 31;
 // More than any server gives in one answer.
 constexpr std::size_t kRecordsMax = 5000;
@@ -24,21 +21,9 @@ RendezvousError Refuse(RendezvousStatus status, std::string text) {
   return {status, std::move(text)};
 }
 
-// What was signed: verb, server, namespaces, TTL and time.
-RendezvousError ReadPayload(const std::string& text, RendezvousVerb verb, const PeerId& server,
-                            Registrations::Request& out) {
-  auto json = ParseJson(text, kPayloadBytesMax);
-  if (!json) return Refuse(RendezvousStatus::kNotAuthorized, json.error().text);
-  const auto signed_verb = GetString(*json, "verb", 16);
-  const auto signed_server = GetString(*json, "server", 64);
-  const auto sent = GetInt(*json, "sent", 0, kJsonIntMax);
-  if (!signed_verb || *signed_verb != VerbName(verb) || !signed_server ||
-      *signed_server != server.Hex() || !sent) {
-    return Refuse(RendezvousStatus::kNotAuthorized,
-                  "the request was signed for something else: verb, server or time do not fit");
-  }
-  out.sent_ms = *sent;
-  const auto names = GetArray(*json, "namespaces", kNamespacesPerRequestMax);
+// What was signed besides verb, server and time: namespaces and TTL.
+RendezvousError ReadPayload(const Json& json, RendezvousVerb verb, Registrations::Request& out) {
+  const auto names = GetArray(json, "namespaces", kNamespacesPerRequestMax);
   if (!names) return Refuse(RendezvousStatus::kInvalidNamespace, names.error().text);
   for (const auto& name : names->as_array()) {
     if (!name.is_string() || !IsNamespace(name.as_string())) {
@@ -51,7 +36,7 @@ RendezvousError ReadPayload(const std::string& text, RendezvousVerb verb, const 
     return Refuse(RendezvousStatus::kInvalidNamespace, "no namespace is named");
   }
   if (verb == RendezvousVerb::kRegister) {
-    const auto ttl = GetInt(*json, "ttl_s", 0, kTtlSecondsMax);
+    const auto ttl = GetInt(json, "ttl_s", 0, kTtlSecondsMax);
     if (!ttl) return Refuse(RendezvousStatus::kInvalidTtl, ttl.error().text);
     out.ttl = std::chrono::seconds(*ttl);
   }
@@ -76,38 +61,21 @@ std::string EncodeRequest(RendezvousVerb verb, const Registrations::Request& req
   for (std::size_t i = 0; i < request.namespaces.size(); ++i) {
     names[i] = Json::string(request.namespaces[i]);
   }
-  auto payload = Json::object(true);
-  payload["verb"] = Json::string(std::string(VerbName(verb)));
-  payload["server"] = Json::string(server.Hex());
-  payload["sent"] = Json::number(request.sent_ms);
+  auto payload = Json::object();
   payload["namespaces"] = std::move(names);
   if (verb == RendezvousVerb::kRegister) payload["ttl_s"] = Json::number(ToSeconds(request.ttl));
-  const auto text = payload.serialize();
-  return R"({"request":")" + ToBase64Url(AsBytes(text)) + R"(","record":)" +
-         request.record.envelope() + R"(,"signature":")" +
-         ToBase64Url(SignIn(kContext, text, key)) + R"("})";
+  return EncodeSigned(VerbName(verb), std::move(payload), request.sent_ms, server, request.record,
+                      key);
 }
 
-RequestOrError DecodeRequest(std::string_view text, RendezvousVerb verb, const PeerId& server) {
-  const auto refuse = [](RendezvousStatus status, std::string why) {
-    return RequestOrError{Refuse(status, std::move(why)), {}};
-  };
-  auto json = ParseJson(text, kRendezvousRequestBytesMax);
-  if (!json) return refuse(RendezvousStatus::kNotAuthorized, json.error().text);
-  if (!json->has_object_field("record")) {
-    return refuse(RendezvousStatus::kInvalidRecord, "JSON member \"record\" must be an object");
-  }
-  auto record = SignedRecord::Parse(json->at("record").serialize());
-  if (!record) return refuse(RendezvousStatus::kInvalidRecord, record.error().text);
-  const auto payload = GetBase64(*json, "request", kPayloadBytesMax);
-  if (!payload) return refuse(RendezvousStatus::kNotAuthorized, payload.error().text);
-  const auto signature = GetSignature(*json, "signature");
-  if (!signature) return refuse(RendezvousStatus::kNotAuthorized, signature.error().text);
-  if (!VerifyIn(kContext, *payload, record->record().key, *signature)) {
-    return refuse(RendezvousStatus::kNotAuthorized, "the signature is not by the record's key");
-  }
-  RequestOrError out{{}, {Registrations::Request{{}, *std::move(record), Duration(0), 0}}};
-  out.error = ReadPayload(*payload, verb, server, out.request.front());
+RequestOrError DecodeRequest(std::string_view text, RendezvousVerb verb, const PeerId& server,
+                             const ReadRecord& read) {
+  auto decoded = DecodeSigned(text, VerbName(verb), server, read);
+  if (!decoded.error.ok()) return {std::move(decoded.error), {}};
+  const auto& request = *decoded.request;
+  RequestOrError out{{}, {Registrations::Request{{}, *request.record, Duration(0), 0}}};
+  out.request.front().sent_ms = request.sent_ms;
+  out.error = ReadPayload(request.payload, verb, out.request.front());
   if (!out.error.ok()) out.request.clear();
   return out;
 }
@@ -135,7 +103,7 @@ std::string EncodeDiscovered(const std::string& name, const Registrations::Answe
   return out;
 }
 
-Result<ServerAnswer> DecodeAnswer(std::string_view text) {
+Result<ServerAnswer> DecodeAnswer(std::string_view text, const ReadRecord& read) {
   auto json = ParseJson(text, kRendezvousAnswerBytesMax);
   if (!json) return json.error().In("index server");
   const auto word = GetString(*json, "status", 64);
@@ -162,9 +130,14 @@ Result<ServerAnswer> DecodeAnswer(std::string_view text) {
     answer.given = records->size();
     for (const auto& item : records->as_array()) {
       if (!item.has_object_field("record")) continue;
-      auto record = SignedRecord::Parse(item.at("record").serialize());
-      if (record) answer.records.push_back(*std::move(record));
+      const auto record = read(item.at("record"));
+      if (record) answer.records.push_back(**record);
     }
+  }
+  if (json->has_field("swarms")) {
+    auto swarms = ReadSwarms(*json);
+    if (!swarms) return swarms.error().In("index server");
+    answer.swarms = *std::move(swarms);
   }
   return answer;
 }

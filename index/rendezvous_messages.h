@@ -3,16 +3,18 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
 #include "index/record.h"
 #include "index/registrations.h"
+#include "index/signed_request.h"
+#include "index/swarm_request.h"
 
 namespace shoal::index {
 
 inline constexpr std::size_t kNamespacesPerRequestMax = 100;
-inline constexpr std::size_t kRendezvousRequestBytesMax = std::size_t{64} << 10;
 inline constexpr std::size_t kRendezvousAnswerBytesMax = std::size_t{8} << 20;
 
 enum class RendezvousVerb { kRegister, kUnregister };
@@ -25,7 +27,8 @@ struct RequestOrError {
   std::vector<Registrations::Request> request;  // one when there is no error
 };
 // Verified. `verb` and `server` must be those the request was made for.
-RequestOrError DecodeRequest(std::string_view text, RendezvousVerb verb, const PeerId& server);
+RequestOrError DecodeRequest(std::string_view text, RendezvousVerb verb, const PeerId& server,
+                             const ReadRecord& read = ReadAnew);
 
 // {"status": "...", "text": "..."}
 std::string EncodeError(const RendezvousError& error);
@@ -37,11 +40,12 @@ std::string EncodeDiscovered(const std::string& name, const Registrations::Answe
 struct ServerAnswer {
   RendezvousError error;
   Duration ttl{0};                    // of REGISTER
-  std::vector<SignedRecord> records;  // of DISCOVER
+  std::vector<SignedRecord> records;  // of DISCOVER and SWARM
   std::size_t given = 0;              // records, with those left out
   std::string cookie;
+  std::vector<std::pair<Digest, SwarmAnswer>> swarms;  // of SWARM
 };
 // Errors: kExhausted over kRendezvousAnswerBytesMax, kInvalid when it is no answer of a server.
-Result<ServerAnswer> DecodeAnswer(std::string_view text);
+Result<ServerAnswer> DecodeAnswer(std::string_view text, const ReadRecord& read = ReadAnew);
 
 }  // namespace shoal::index

@@ -13,6 +13,7 @@
 #include "index/keyfile/pin_file.h"
 #include "index/net/gate.h"
 #include "index/rendezvous/server_link.h"
+#include "index/rendezvous/swarm_asker.h"
 
 namespace shoal::index {
 namespace {
@@ -54,6 +55,17 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
                    "index.rendezvous names no server; add one like "
                    "\"https://host:7383\" or take \"rendezvous\" out of index.use"};
     }
+    asker_ = std::make_shared<SwarmAsker>(SwarmAsker::Ports{
+        context_,
+        [this](SwarmRequest request, const ServerLink::OnAnswer& done) {
+          return SendSwarm(std::move(request), done);
+        },
+        [this](std::vector<SignedRecord> records, std::function<void()> answers) {
+          ToLoop([records = std::move(records), answers = std::move(answers)](Face& face) {
+            for (const auto& record : records) face.on_record(record);
+            answers();
+          });
+        }});
     return Ok();
   }
 
@@ -73,6 +85,7 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
     stopped_ = true;
     gate_->Shut();  // requests under way end by themselves, some time
     timer_.cancel();
+    asker_->Stop();
     resolving_.clear();
     servers_.clear();
   }
@@ -101,6 +114,8 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
     if (registered_.erase(key) != 0) withdrawn_.insert(key);
     Flush();
   }
+
+  void OnAskSwarm(const SwarmAsk& ask, OnSwarm done) { asker_->Ask(ask, std::move(done)); }
 
   void OnResolve(const Key& key, Duration timeout, OnResolved done) {
     if (stopped_) return;
@@ -139,6 +154,19 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
         if (self != nullptr && !self->stopped_) handler(answer);
       });
     };
+  }
+
+  bool SendSwarm(SwarmRequest request, const ServerLink::OnAnswer& done) {
+    if (!self_ || !Server().id()) return false;
+    last_swarm_sent_ms_ = std::max(last_swarm_sent_ms_ + 1, ToUnixMs(WallNow()));
+    request.record = std::make_shared<const SignedRecord>(*self_);
+    request.sent_ms = last_swarm_sent_ms_;
+    Server().AskSwarm(EncodeSwarmRequest(request, *Server().id(), key_),
+                      OnIo([this, done, life = life_](const Result<ServerAnswer>& answer) {
+                        done(answer);
+                        if (!answer) Fail(answer.error().text, life);
+                      }));
+    return true;
   }
 
   // The first to come, answer or timeout, counts.
@@ -270,6 +298,7 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
   void Forgotten() {
     cookies_.clear();
     withdrawn_.clear();
+    asker_->ForgetKnown();
     for (auto& [key, since] : registered_) since = std::nullopt;
   }
 
@@ -322,6 +351,8 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
   bool flushing_ = false;
   bool stopped_ = false;
   std::int64_t last_sent_ms_ = 0;
+  std::int64_t last_swarm_sent_ms_ = 0;
+  std::shared_ptr<SwarmAsker> asker_;  // owners: we; its timers hold it weakly
   std::map<std::uint64_t, Resolving> resolving_;
   std::uint64_t last_resolve_ = 0;
   std::optional<bool> reported_ok_;
@@ -371,6 +402,10 @@ void RendezvousIndex::Resolve(const Key& key, Duration timeout, OnResolved done)
   io_.Post([impl = impl_, key, timeout, done = std::move(done)] {
     impl->OnResolve(key, timeout, done);
   });
+}
+
+void RendezvousIndex::AskSwarm(const SwarmAsk& ask, OnSwarm done) {
+  io_.Post([impl = impl_, ask, done = std::move(done)] { impl->OnAskSwarm(ask, done); });
 }
 
 PeerIndexStatus RendezvousIndex::status() const { return face_->status; }

@@ -41,6 +41,7 @@ class RendezvousIndex : public PeerIndex {
   void AdvertiseKey(const Key& key) override;
   void Withdraw(const Key& key) override;
   void Resolve(const Key& key, Duration timeout, OnResolved done) override;
+  void AskSwarm(const SwarmAsk& ask, OnSwarm done) override;
   [[nodiscard]] PeerIndexStatus status() const override;
 
  private:

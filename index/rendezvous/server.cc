@@ -10,8 +10,10 @@
 #include <map>
 
 #include "index/net/gate.h"
+#include "index/rendezvous/record_cache.h"
 #include "index/rendezvous/tls.h"
 #include "index/rendezvous_messages.h"
+#include "index/swarm_desk.h"
 
 namespace shoal::index {
 namespace {
@@ -110,11 +112,20 @@ RendezvousError ParseQuery(const web::uri& uri, Query& out) {
 }  // namespace
 
 class RendezvousServer::Impl {
+  // What the loop thread owns.
+  struct State {
+    explicit State(const Options& options)
+        : registrations(options.limits, RandomSeed() >> 11), swarms(options.swarms) {}
+    Registrations registrations;
+    SwarmDesk swarms;
+  };
+
  public:
   Impl(const Options& options, const SigningKey& key, Executor& loop)
       : loop_(std::make_shared<Gate>(loop)),
         id_(key.id()),
-        registrations_(std::make_shared<Registrations>(options.limits, RandomSeed() >> 11)) {}
+        records_(std::make_shared<RecordCache>(options.limits.peers_max)),
+        state_(std::make_shared<State>(options)) {}
 
   Status Open(const Options& options, const SigningKey& key) {
     auto certificate = ServerCertificate::Make(key);
@@ -143,7 +154,7 @@ class RendezvousServer::Impl {
   ~Impl() {
     // What was posted finds nothing, and what comes cannot be posted: both are answered 503.
     loop_->Shut();
-    registrations_.reset();
+    state_.reset();
     if (!open_) return;
     try {
       listener_.close().get();
@@ -152,7 +163,7 @@ class RendezvousServer::Impl {
     }
   }
 
-  [[nodiscard]] const Registrations& registrations() const { return *registrations_; }
+  [[nodiscard]] const Registrations& registrations() const { return state_->registrations; }
 
  private:
   // On cpprestsdk's threads from here on, until Post.
@@ -167,6 +178,8 @@ class RendezvousServer::Impl {
       const auto verb =
           path == "/v1/register" ? RendezvousVerb::kRegister : RendezvousVerb::kUnregister;
       Change(pending, verb);
+    } else if (request.method() == http::methods::POST && path == "/v1/swarm") {
+      AskSwarm(pending);
     } else {
       RefuseBody(*pending);
       pending->Answer(http::status_codes::NotFound,
@@ -185,12 +198,13 @@ class RendezvousServer::Impl {
       pending->Fail(error);
       return;
     }
-    loop_->Post([weak = weak_registrations_, pending, query] {
-      const auto registrations = weak.lock();
-      if (registrations == nullptr) return;
-      registrations->OnDeadline(SteadyNow());
+    loop_->Post([weak = weak_state_, pending, query] {
+      const auto state = weak.lock();
+      if (state == nullptr) return;
+      auto& registrations = state->registrations;
+      registrations.OnDeadline(SteadyNow());
       const auto answer =
-          registrations->Discover(SteadyNow(), WallNow(), query->name, query->limit, query->cookie);
+          registrations.Discover(SteadyNow(), WallNow(), query->name, query->limit, query->cookie);
       if (!answer.error.ok()) {
         pending->Fail(answer.error);
       } else {
@@ -199,7 +213,8 @@ class RendezvousServer::Impl {
     });
   }
 
-  void Change(const PendingPtr& pending, RendezvousVerb verb) {
+  // Reads the body, then calls `take` with it, on one of cpprestsdk's threads.
+  static void TakeBody(const PendingPtr& pending, std::function<void(std::string_view)> take) {
     const auto& headers = pending->request().headers();
     // A length that is named is held to; without one (chunked) there is no bound to hold to.
     if (!headers.has("Content-Length") || headers.content_length() > kRendezvousRequestBytesMax) {
@@ -210,8 +225,7 @@ class RendezvousServer::Impl {
       return;
     }
     pending->request().extract_vector().then(
-        [pending, verb, id = id_, loop = loop_,
-         weak = weak_registrations_](const pplx::task<std::vector<unsigned char>>& body) {
+        [pending, take = std::move(take)](const pplx::task<std::vector<unsigned char>>& body) {
           std::vector<unsigned char> bytes;
           try {
             bytes = body.get();
@@ -219,17 +233,36 @@ class RendezvousServer::Impl {
             spdlog::debug("index server: request cut short: {}", gone.what());
             return;
           }
-          const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-          auto decoded = DecodeRequest(text, verb, id);
-          if (!decoded.error.ok()) {
-            pending->Fail(decoded.error);
-            return;
-          }
-          loop->Post([pending, verb, weak, request = std::move(decoded.request.front())] {
-            const auto registrations = weak.lock();
-            if (registrations != nullptr) Decide(*registrations, *pending, verb, request);
-          });
+          take({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
         });
+  }
+
+  void Change(const PendingPtr& pending, RendezvousVerb verb) {
+    TakeBody(pending, [pending, verb, id = id_, loop = loop_, records = records_,
+                       weak = weak_state_](std::string_view text) {
+      auto decoded = DecodeRequest(text, verb, id, records->Reader());
+      if (!decoded.error.ok()) return pending->Fail(decoded.error);
+      loop->Post([pending, verb, weak, request = std::move(decoded.request.front())] {
+        const auto state = weak.lock();
+        if (state != nullptr) Decide(state->registrations, *pending, verb, request);
+      });
+    });
+  }
+
+  void AskSwarm(const PendingPtr& pending) {
+    TakeBody(pending, [pending, id = id_, loop = loop_, records = records_,
+                       weak = weak_state_](std::string_view text) {
+      auto decoded = DecodeSwarmRequest(text, id, records->Reader());
+      if (!decoded.error.ok()) return pending->Fail(decoded.error);
+      loop->Post([pending, weak, request = std::move(decoded.request.front())] {
+        const auto state = weak.lock();
+        if (state == nullptr) return;
+        SwarmReply reply;
+        const auto error = state->swarms.OnRequest(SteadyNow(), WallNow(), request, reply);
+        if (!error.ok()) return pending->Fail(error);
+        pending->Answer(http::status_codes::OK, EncodeSwarmReply(reply));
+      });
+    });
   }
 
   // On the loop thread.
@@ -250,9 +283,10 @@ class RendezvousServer::Impl {
 
   std::shared_ptr<Gate> loop_;  // owners: we, and requests under way
   PeerId id_;
-  std::shared_ptr<Registrations> registrations_;  // owners: we; messages hold it weakly
+  std::shared_ptr<RecordCache> records_;  // owners: we, and requests under way
+  std::shared_ptr<State> state_;          // owners: we; messages hold it weakly
   // For handlers, which run while our end resets the one above.
-  const std::weak_ptr<Registrations> weak_registrations_ = registrations_;
+  const std::weak_ptr<State> weak_state_ = state_;
   http_listener listener_;
   bool open_ = false;
 };

@@ -6,6 +6,7 @@
 #include "base/executor.h"
 #include "index/registrations.h"
 #include "index/signing_key.h"
+#include "index/swarm_desk.h"
 
 namespace shoal::index {
 
@@ -14,6 +15,7 @@ class RendezvousServer {
   struct Options {
     Endpoint listen{"0.0.0.0", 7383};
     RegistrationLimits limits;
+    SwarmDeskLimits swarms;
   };
 
   // Listens when it returns. Signatures are verified on cpprestsdk's threads, all else is decided

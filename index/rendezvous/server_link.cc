@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "index/keyfile/pin_file.h"
+#include "index/rendezvous/record_cache.h"
 #include "index/rendezvous/tls.h"
 
 namespace shoal::index {
@@ -17,6 +18,9 @@ namespace http = web::http;
 
 // Bounds connecting, and each wait for bytes.
 constexpr std::chrono::seconds kRequestTimeout{5};
+
+// About 2 MiB. The members of many swarms; who is not kept is only verified again.
+constexpr std::size_t kRecordsKept = 1000;
 
 }  // namespace
 
@@ -49,6 +53,13 @@ class ServerLink::Impl : public std::enable_shared_from_this<ServerLink::Impl> {
 
   [[nodiscard]] std::optional<PeerId> id() const { return pin_->id(); }
 
+  void Post(const char* path, std::string body, const OnAnswer& done) {
+    http::http_request request(http::methods::POST);
+    request.set_request_uri(path);
+    request.set_body(std::move(body), "application/json");
+    Request(request, done);
+  }
+
   void Request(http::http_request request, const OnAnswer& done) {
     request.set_progress_handler(
         [](http::message_direction::direction direction, utility::size64_t bytes) {
@@ -74,7 +85,7 @@ class ServerLink::Impl : public std::enable_shared_from_this<ServerLink::Impl> {
     return config;
   }
 
-  Result<ServerAnswer> ToAnswer(const pplx::task<std::vector<unsigned char>>& body) const {
+  Result<ServerAnswer> ToAnswer(const pplx::task<std::vector<unsigned char>>& body) {
     std::vector<unsigned char> bytes;
     try {
       bytes = body.get();
@@ -86,12 +97,14 @@ class ServerLink::Impl : public std::enable_shared_from_this<ServerLink::Impl> {
       }
       return Error{Code::kRetryLater, "index server " + target_ + ": " + error.what()};
     }
-    return DecodeAnswer({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    return DecodeAnswer({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                        verified_.Reader());
   }
 
   std::string target_;
   std::string pinned_by_;
   std::shared_ptr<PinCheck> pin_;  // owners: we, and the client's configuration
+  RecordCache verified_{kRecordsKept};
   http::client::http_client client_;
 };
 
@@ -103,10 +116,12 @@ ServerLink::~ServerLink() = default;
 std::optional<PeerId> ServerLink::id() const { return impl_->id(); }
 
 void ServerLink::Change(RendezvousVerb verb, std::string body, OnAnswer done) {
-  http::http_request request(http::methods::POST);
-  request.set_request_uri(verb == RendezvousVerb::kRegister ? "/v1/register" : "/v1/unregister");
-  request.set_body(std::move(body), "application/json");
-  impl_->Request(request, done);
+  impl_->Post(verb == RendezvousVerb::kRegister ? "/v1/register" : "/v1/unregister",
+              std::move(body), done);
+}
+
+void ServerLink::AskSwarm(std::string body, OnAnswer done) {
+  impl_->Post("/v1/swarm", std::move(body), done);
 }
 
 void ServerLink::Discover(const std::string& name, int limit, const std::string& cookie,

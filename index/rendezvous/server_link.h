@@ -36,6 +36,7 @@ class ServerLink {
   [[nodiscard]] std::optional<PeerId> id() const;
 
   void Change(RendezvousVerb verb, std::string body, OnAnswer done);
+  void AskSwarm(std::string body, OnAnswer done);
   void Discover(const std::string& name, int limit, const std::string& cookie, OnAnswer done);
 
  private:

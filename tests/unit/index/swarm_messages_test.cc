@@ -22,10 +22,11 @@ TEST(SwarmMessagesTest, ReadsBackWhatItWrote) {
 }
 
 TEST(SwarmMessagesTest, RefusesWhatIsNoAnswer) {
-  for (const char* text :
-       {"", "{}", "[]", R"({"members":{}})", R"({"members":[7]})", R"({"members":["abc"]})",
-        R"({"lead":"abc","members":[]})",
-        R"({"lead":"0000000000000000000000000000000000000000000000000000000000000000","members":[]})"}) {
+  for (
+      const char* text :
+      {"", "{}", "[]", R"({"members":{}})", R"({"members":[7]})", R"({"members":["abc"]})",
+       R"({"lead":"abc","members":[]})",
+       R"({"lead":"0000000000000000000000000000000000000000000000000000000000000000","members":[]})"}) {
     EXPECT_FALSE(DecodeSwarmAnswer(text).ok()) << text;
   }
   EXPECT_EQ(DecodeSwarmAnswer(std::string(kSwarmAnswerBytesMax + 1, ' ')).error().code,

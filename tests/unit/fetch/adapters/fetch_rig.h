@@ -305,13 +305,12 @@ class TestHost {
         std::move(ports), limits, *locals_, [this](const Digest& digest) { return Others(digest); },
         Rng(7), std::move(hooks));
     handler_ = std::make_shared<PeerServer>(
-        PeerServerPorts{loop_, *pool_, *fetcher_, counters_, [] { return std::string("{}"); },
-                        [] { return std::vector<std::string>(); },
-                        [](std::uint64_t, std::uint64_t, int) { return index::KeysPage(); },
-                        [this](const index::SwarmAsk& ask) {
-                          return swarms_.OnAsk(loop_.Now(), ask);
-                        },
-                        [](const PeerId&) { return true; }},
+        PeerServerPorts{
+            loop_, *pool_, *fetcher_, counters_, [] { return std::string("{}"); },
+            [] { return std::vector<std::string>(); },
+            [](std::uint64_t, std::uint64_t, int) { return index::KeysPage(); },
+            [this](const index::SwarmAsk& ask) { return swarms_.OnAsk(loop_.Now(), ask); },
+            [](const PeerId&) { return true; }},
         UploadLimits{});
     server_ = HttpServer::Start({.listen = {"127.0.0.1", 0},
                                  .name = "peer",

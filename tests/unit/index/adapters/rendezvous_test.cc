@@ -56,7 +56,7 @@ class RendezvousTest : public testing::Test {
   };
 
   std::unique_ptr<RendezvousServer> Serve(int key, std::uint16_t port) {
-    auto server = RendezvousServer::Start({{"127.0.0.1", port}, {}}, KeyNo(key), loop_);
+    auto server = RendezvousServer::Start({{"127.0.0.1", port}, {}, {}}, KeyNo(key), loop_);
     EXPECT_TRUE(server.ok()) << server.error().text;
     return std::move(server).value();
   }
@@ -73,6 +73,28 @@ class RendezvousTest : public testing::Test {
     EXPECT_TRUE(index.ok()) << index.error().text;
     host->index = std::move(index).value();
     return host;
+  }
+
+  static Digest BlobNo(int n) {
+    Digest digest;
+    digest.bytes[0] = static_cast<std::byte>(n);
+    return digest;
+  }
+
+  // The answers in the order of the blobs.
+  std::vector<std::optional<SwarmAnswer>> Ask(Host& host, const std::vector<Digest>& blobs,
+                                              bool wants_lead) {
+    std::vector<std::optional<SwarmAnswer>> answers(blobs.size());
+    std::size_t answered = 0;
+    for (std::size_t i = 0; i < blobs.size(); ++i) {
+      host.index->AskSwarm({.peer = host.key.id(), .digest = blobs[i], .wants_lead = wants_lead},
+                           [&answers, &answered, i](std::optional<SwarmAnswer> answer) {
+                             answers[i] = std::move(answer);
+                             ++answered;
+                           });
+    }
+    EXPECT_TRUE(loop_.RunUntil([&] { return answered == blobs.size(); }));
+    return answers;
   }
 
   TempDir dir_;
@@ -238,6 +260,76 @@ TEST_F(RendezvousTest, AnswersWrongRequestsWithTheWordForIt) {
             RendezvousStatus::kInvalidNamespace);
 }
 
+TEST_F(RendezvousTest, SwarmMembersHearOfEachOtherInOneRoundTrip) {
+  const auto server = Serve(100, port_);
+  const auto a = Start(1, {Url(port_)});
+  const auto b = Start(2, {Url(port_)});
+  a->index->Advertise(LiveRecord(a->key), 7, 1);
+  b->index->Advertise(LiveRecord(b->key), 7, 1);
+  ASSERT_TRUE(loop_.RunUntil([&] { return a->index->status().ok && b->index->status().ok; }));
+  const auto led = Ask(*a, {BlobNo(1)}, true);
+  ASSERT_TRUE(led[0]);
+  EXPECT_EQ(led[0]->lead, a->key.id());
+  b->seen.clear();
+  const auto told = Ask(*b, {BlobNo(1)}, true);
+  ASSERT_TRUE(told[0]);
+  EXPECT_EQ(told[0]->lead, a->key.id());
+  EXPECT_THAT(told[0]->members, testing::ElementsAre(a->key.id()));
+  // The record came before the answer, and does not come again.
+  EXPECT_TRUE(b->seen.contains(a->key.id()));
+}
+
+TEST_F(RendezvousTest, AsksAboutManyBlobsAtOnceAndAnswersEach) {
+  const auto server = Serve(100, port_);
+  const auto a = Start(1, {Url(port_)});
+  a->index->Advertise(LiveRecord(a->key), 7, 1);
+  ASSERT_TRUE(loop_.RunUntil([&] { return a->index->status().ok; }));
+  std::vector<Digest> blobs;
+  for (int n = 0; n < 250; ++n) blobs.push_back(BlobNo(n));
+  const auto answers = Ask(*a, blobs, true);
+  for (const auto& answer : answers) {
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->lead, a->key.id());
+  }
+}
+
+TEST_F(RendezvousTest, ASwarmAskingIsAnsweredWhenNobodyAnswersIt) {
+  const SilentListener silent;
+  const auto a = Start(1, {Url(silent.port())});
+  a->index->Advertise(LiveRecord(a->key), 7, 1);
+  EXPECT_EQ(Ask(*a, {BlobNo(1)}, true)[0], std::nullopt);
+  // Pinned, so that the question is sent, and left without an answer.
+  const auto b = Start(2, {Url(silent.port()) + "#" + KeyNo(100).id().Hex()});
+  b->index->Advertise(LiveRecord(b->key), 7, 1);
+  EXPECT_EQ(Ask(*b, {BlobNo(1)}, true)[0], std::nullopt);
+}
+
+TEST_F(RendezvousTest, RefusesSwarmAskingsThatAreForgedReplayedOrForAnother) {
+  const auto server = Serve(100, port_);
+  ServerLink link({Url(port_), std::nullopt}, "");
+  const auto key = KeyNo(1);
+  const auto ask = [&](const PeerId& to, const SigningKey& by, std::int64_t sent) {
+    const SwarmRequest request{std::make_shared<const SignedRecord>(LiveRecord(key)),
+                               sent,
+                               {SwarmAsk{.peer = key.id(), .digest = BlobNo(1)}},
+                               {}};
+    std::optional<Result<ServerAnswer>> got;
+    link.AskSwarm(EncodeSwarmRequest(request, to, by), [&](Result<ServerAnswer> answer) {
+      loop_.Post([&, answer = std::move(answer)] { got = answer; });
+    });
+    EXPECT_TRUE(loop_.RunUntil([&] { return got.has_value(); }));
+    return got->ok() ? (*got)->error.status : RendezvousStatus::kInternalError;
+  };
+  const auto id = KeyNo(100).id();
+  const auto now = ToUnixMs(WallNow());
+  EXPECT_EQ(ask(id, key, now), RendezvousStatus::kOk);
+  EXPECT_EQ(ask(id, key, now), RendezvousStatus::kNotAuthorized);  // a replay
+  EXPECT_EQ(ask(id, key, now - 1), RendezvousStatus::kOk);         // overtaken
+  EXPECT_EQ(ask(id, KeyNo(2), now + 1), RendezvousStatus::kNotAuthorized);
+  EXPECT_EQ(ask(KeyNo(101).id(), key, now + 1), RendezvousStatus::kNotAuthorized);
+  EXPECT_EQ(ask(id, key, 1), RendezvousStatus::kOk);  // not too old while few were heard
+}
+
 TEST_F(RendezvousTest, EndsWithRequestsThatItsLoopNeverCameTo) {
   auto server = Serve(100, port_);
   TestLoop answers;
@@ -256,7 +348,8 @@ TEST_F(RendezvousTest, EndsWithRequestsThatItsLoopNeverCameTo) {
 
 TEST_F(RendezvousTest, SaysThatThePortIsTaken) {
   const SilentListener other;
-  const auto second = RendezvousServer::Start({{"127.0.0.1", other.port()}, {}}, KeyNo(101), loop_);
+  const auto second =
+      RendezvousServer::Start({{"127.0.0.1", other.port()}, {}, {}}, KeyNo(101), loop_);
   ASSERT_FALSE(second.ok());
   EXPECT_THAT(second.error().text, HasSubstr("rendezvous.listen"));
 }
