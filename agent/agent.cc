@@ -217,12 +217,18 @@ Status Agent::MakeCore() {
                        [this] { replicator_->OnCatalogChanged(); }},
       Rng(rng.Next()));
 
-  arbiters_ = std::make_unique<Arbiters>(
-      Arbiters::Ports{loop_, key_.id(), [this] { return discovery_->Living(); },
-                      [this](const PeerId& peer, const index::SwarmAsk& ask, Arbiters::Done done) {
-                        discovery_->AskSwarm(peer, ask, std::move(done));
-                      },
-                      nullptr});
+  Arbiters::Ports arbiter_ports{
+      loop_, key_.id(), [this] { return discovery_->Living(); },
+      [this](const PeerId& peer, const index::SwarmAsk& ask, Arbiters::Done done) {
+        discovery_->AskSwarm(peer, ask, std::move(done));
+      },
+      nullptr};
+  if (std::ranges::count(config_.index.use, "rendezvous") > 0) {
+    arbiter_ports.ask_server = [this](const index::SwarmAsk& ask, Arbiters::Done done) {
+      discovery_->AskServers(ask, std::move(done));
+    };
+  }
+  arbiters_ = std::make_unique<Arbiters>(std::move(arbiter_ports));
   fetch::TransferPorts ports{
       loop_,
       *pool_,

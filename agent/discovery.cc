@@ -243,6 +243,20 @@ std::vector<PeerId> Discovery::Living() const {
   return peers;
 }
 
+void Discovery::AskServers(const index::SwarmAsk& ask,
+                           std::function<void(std::optional<index::SwarmAnswer>)> done) {
+  // One kind of index has servers; the others say at once that they have none.
+  auto left = std::make_shared<std::size_t>(indexes_.size());
+  if (*left == 0) return done(std::nullopt);
+  for (const auto& peer_index : indexes_) {
+    peer_index->AskSwarm(ask, [left, done](std::optional<index::SwarmAnswer> answer) {
+      if (*left == 0) return;  // another one has answered
+      *left = answer ? 0 : *left - 1;
+      if (*left == 0) done(std::move(answer));
+    });
+  }
+}
+
 void Discovery::AskSwarm(const PeerId& peer, const index::SwarmAsk& ask,
                          std::function<void(std::optional<index::SwarmAnswer>)> done) {
   const auto endpoint = Dial(peer);

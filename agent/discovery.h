@@ -75,6 +75,9 @@ class Discovery {
   void OnTransfer(const Digest& digest, bool begins);
   // Peers that live and are not banned.
   [[nodiscard]] std::vector<PeerId> Living() const;
+  // `done` is called once, on the loop; with nothing when no index server answered.
+  void AskServers(const index::SwarmAsk& ask,
+                  std::function<void(std::optional<index::SwarmAnswer>)> done);
   // `done` is called once, on the loop; with nothing when the peer did not answer.
   void AskSwarm(const PeerId& peer, const index::SwarmAsk& ask,
                 std::function<void(std::optional<index::SwarmAnswer>)> done);
