@@ -95,6 +95,10 @@ fetch::DownloadLimits LimitsOf(const Config& config) {
   return limits;
 }
 
+std::unique_ptr<fetch::RateLimiter> MakeLimiter(Bytes rate) {
+  return rate == Bytes(0) ? nullptr : std::make_unique<fetch::RateLimiter>(rate);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Agent>> Agent::Start(const Config& config) {
@@ -156,10 +160,13 @@ Status Agent::MakeCore() {
   if (!registries) return registries.error();
   auto identity = fetch::TlsIdentity::Make(key_);
   if (!identity) return identity.error();
+  upload_rate_ = MakeLimiter(config_.limits.upload_rate);
+  download_rate_ = MakeLimiter(config_.limits.download_rate);
   fetch::HttpClient::Options client_options;
   client_options.threads = kDataThreads;
   client_options.identity = *identity;
   client_options.connections_per_host_max = kConnectionsPerPeer;
+  client_options.rate = download_rate_.get();
   client_options.user_agent = std::string("shoal/") + SHOAL_VERSION;
   auto client = fetch::HttpClient::Start(std::move(client_options));
   if (!client) return client.error();
@@ -434,7 +441,8 @@ Status Agent::Listen() {
                                   .name = "peer",
                                   .threads = kDataThreads,
                                   .limits = limits,
-                                  .tls = *identity},
+                                  .tls = *identity,
+                                  .rate = upload_rate_.get()},
                                  [handler = peer_handler_](fetch::HttpRequest request,
                                                            fetch::HttpServer::Responder respond) {
                                    handler->Handle(std::move(request), std::move(respond));

@@ -22,6 +22,7 @@
 #include "fetch/transport/http_server.h"
 #include "fetch/transport/peer_client.h"
 #include "fetch/transport/peer_server.h"
+#include "fetch/transport/rate_limiter.h"
 #include "index/lmdb/catalog.h"
 #include "index/lmdb/env.h"
 #include "index/net/io_thread.h"
@@ -68,6 +69,8 @@ class Agent {
   std::unique_ptr<fetch::WorkPool> database_;
   std::unique_ptr<fetch::WorkPool> pool_;
   fetch::Counters counters_;
+  std::unique_ptr<fetch::RateLimiter> upload_rate_;    // null: no limit
+  std::unique_ptr<fetch::RateLimiter> download_rate_;  // null: no limit
   std::unique_ptr<fetch::BlobStore> store_;
   std::unique_ptr<fetch::HttpClient> client_;
   std::unique_ptr<proxy::Upstream> upstream_;

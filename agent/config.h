@@ -83,9 +83,9 @@ struct Config {
     Duration peer_budget = std::chrono::seconds(1);
   } fetch;
   struct Limits {
-    std::string upload_rate = "0";
-    std::string download_rate = "0";
-    int upload_slots = 0;
+    Bytes upload_rate;  // a second; 0: none
+    Bytes download_rate;
+    int upload_slots = 0;  // 0: the desk's own number
     int connections = 1024;
   } limits;
   std::vector<RegistryEntry> registries;

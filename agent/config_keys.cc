@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/units.h"
+#include "fetch/rate_limit.h"
 
 namespace shoal::agent {
 namespace {
@@ -126,6 +127,23 @@ ConfigKey Size(std::string name, Section Config::*section, Bytes Section::*field
           [=](const Config& config) { return Quote(FormatSize(config.*section.*field)); }};
 }
 
+template <class Section>
+ConfigKey Rate(std::string name, Section Config::*section, Bytes Section::*field) {
+  return {std::move(name), KeyType::kText,
+          [=](Config& config, const Values& values) -> Status {
+            auto value = ParseRate(values.front());
+            if (!value) return value.error();
+            if (*value != Bytes(0) && (*value < fetch::kRateMin || *value > fetch::kRateMax)) {
+              return Wrong(values.front(), "0 for no limit, or from " +
+                                               FormatRate(fetch::kRateMin) + " to " +
+                                               FormatRate(fetch::kRateMax));
+            }
+            config.*section.*field = *value;
+            return Ok();
+          },
+          [=](const Config& config) { return Quote(FormatRate(config.*section.*field)); }};
+}
+
 std::function<Status(const std::string&)> OneOf(Values words) {
   return [words = std::move(words)](const std::string& value) -> Status {
     if (std::find(words.begin(), words.end(), value) != words.end()) return Ok();
@@ -165,13 +183,6 @@ Status IsName(const std::string& value) {
 // Keys whose feature this version does not have: only what means "without it" is taken, so that
 // nobody believes in a limit or a server that is not there.
 Status IsNotYet(const std::string& value) { return NotYet(value); }
-
-Status IsNoLimit(const std::string& value) {
-  auto rate = ParseRate(value);
-  if (!rate) return rate.error();
-  if (*rate == Bytes(0)) return Ok();
-  return NotYet(value);
-}
 
 Status IsIndexKind(const std::string& value) {
   if (value == "dht") {
@@ -221,8 +232,8 @@ std::vector<ConfigKey> MakeTable() {
       Number("fetch.parallel_pieces", &C::fetch, &C::Fetch::parallel_pieces, 1, 256),
       Time("fetch.stall", &C::fetch, &C::Fetch::stall, milliseconds(50), hours(1)),
       Time("fetch.peer_budget", &C::fetch, &C::Fetch::peer_budget, milliseconds(10), hours(1)),
-      Text("limits.upload_rate", &C::limits, &C::Limits::upload_rate, IsNoLimit),
-      Text("limits.download_rate", &C::limits, &C::Limits::download_rate, IsNoLimit),
+      Rate("limits.upload_rate", &C::limits, &C::Limits::upload_rate),
+      Rate("limits.download_rate", &C::limits, &C::Limits::download_rate),
       Number("limits.upload_slots", &C::limits, &C::Limits::upload_slots, 0, 0),
       Number("limits.connections", &C::limits, &C::Limits::connections, 16, 65536),
   };

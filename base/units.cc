@@ -105,6 +105,21 @@ std::string FormatDuration(Duration duration) {
 
 std::string FormatSize(Bytes bytes) { return Format(bytes.count(), kSizes, true); }
 
+// The largest unit that divides it, of tens or of twos: "100Mbit/s", "12MiB/s".
+std::string FormatRate(Bytes per_second) {
+  const std::int64_t value = per_second.count();
+  if (value == 0) return "0";
+  std::string best;
+  std::int64_t best_scale = 0;
+  for (const auto& unit : kRates) {
+    const auto scale = static_cast<std::int64_t>(unit.scale);  // 0: bits that make no byte
+    if (scale <= best_scale || value % scale != 0) continue;
+    best_scale = scale;
+    best = std::to_string(value / scale) + std::string(unit.name);
+  }
+  return best;
+}
+
 std::string HumanSize(Bytes bytes) {
   constexpr std::array kNames{"B", "KiB", "MiB", "GiB", "TiB"};
   auto value = static_cast<double>(bytes.count());

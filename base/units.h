@@ -20,6 +20,7 @@ Result<Bytes> ParseRate(std::string_view text);
 // The shortest exact form that the parsers above read back.
 std::string FormatDuration(Duration duration);
 std::string FormatSize(Bytes bytes);
+std::string FormatRate(Bytes per_second);
 // For people: "1.4 GiB", "312 B".
 std::string HumanSize(Bytes bytes);
 

@@ -1,7 +1,9 @@
 #include "fetch/transport/curl_call.h"
 
 #include <openssl/ssl.h>
+#include <sys/socket.h>
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -35,6 +37,12 @@ void CountRecord(int is_write, int, int type, const void*, std::size_t, SSL*, vo
   if (is_write == 0 && type == SSL3_RT_HEADER) ++static_cast<CurlProgress*>(progress)->seen;
 }
 
+// One read is one turn at the rate limit; libcurl takes no less than 1 KiB.
+long ReadBufferBytes(const RateLimiter* rate) {
+  if (rate == nullptr) return kReadBufferBytes;
+  return std::min(kReadBufferBytes, static_cast<long>(rate->slice().count()));
+}
+
 Code CodeOf(CURLcode code) {
   switch (code) {
     case CURLE_URL_MALFORMAT:
@@ -58,12 +66,14 @@ CurlCall::CurlCall(HttpClient::CallId id, HttpCall call, std::shared_ptr<HttpSin
     : id_(id), call_(std::move(call)), sink_(std::move(sink)), progress_(progress) {}
 
 CurlCall::~CurlCall() {
+  ReturnAhead();
   curl_slist_free_all(header_list_);
   curl_slist_free_all(connect_to_);
 }
 
 Status CurlCall::Prepare(CURL* easy, const CurlSettings& settings) {
   easy_ = easy;
+  rate_ = settings.rate;
   started_ = last_byte_ = progress_.now;
   if (HasLineBreak(call_.url) || call_.url.size() > (16 << 10)) {
     return Error{Code::kInvalid, "the URL of a request has line breaks or is over 16 KiB"};
@@ -83,7 +93,11 @@ Status CurlCall::Prepare(CURL* easy, const CurlSettings& settings) {
   Set(easy, CURLOPT_QUICK_EXIT, 1L);
   Set(easy, CURLOPT_USERAGENT, settings.user_agent.c_str());
   Set(easy, CURLOPT_SHARE, settings.share);
-  Set(easy, CURLOPT_BUFFERSIZE, kReadBufferBytes);
+  Set(easy, CURLOPT_BUFFERSIZE, ReadBufferBytes(rate_));
+  if (rate_ != nullptr) {
+    Set(easy, CURLOPT_SOCKOPTFUNCTION, &CurlCall::OnSocketMade);
+    Set(easy, CURLOPT_SOCKOPTDATA, static_cast<void*>(this));
+  }
   Set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
   Set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   // Blobs are large and few: a TCP connection each beats streams that share one window. It also
@@ -173,6 +187,18 @@ int CurlCall::OnConnected(void* self, char*, char*, int, int) {
   return CURL_PREREQFUNC_OK;
 }
 
+int CurlCall::OnSocketMade(void* self, curl_socket_t fd, curlsocktype purpose) {
+  const auto& call = *static_cast<const CurlCall*>(self);
+  if (purpose != CURLSOCKTYPE_IPCXN) return CURL_SOCKOPT_OK;
+  const Duration room = call.call_.peer ? kPeerBuffer : kUpstreamBuffer;
+  const Bytes wanted(call.rate_->per_second().count() * room.count() / 1'000'000);
+  if (wanted > kSmallBufferMax) return CURL_SOCKOPT_OK;
+  const int size = static_cast<int>(std::max(wanted, kSmallBufferMin).count());
+  // The kernel doubles it for its own headers. Without it, only the limit is less exact.
+  setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+  return CURL_SOCKOPT_OK;
+}
+
 CURLcode CurlCall::OnTlsContext(CURL*, void* context, void* self) {
   auto& call = *static_cast<CurlCall*>(self);
   auto* tls = static_cast<SSL_CTX*>(context);
@@ -182,7 +208,7 @@ CURLcode CurlCall::OnTlsContext(CURL*, void* context, void* self) {
   }
   SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS);  // an idle connection holds no buffers
   SSL_CTX_set_read_ahead(tls, 1);
-  SSL_CTX_set_default_read_buffer_len(tls, kTlsReadAheadBytes);
+  if (call.rate_ == nullptr) SSL_CTX_set_default_read_buffer_len(tls, kTlsReadAheadBytes);
   // The progress is the worker's, which outlives its connections; the call does not.
   SSL_CTX_set_msg_callback(tls, CountRecord);
   SSL_CTX_set_msg_callback_arg(tls, &call.progress_);
@@ -198,7 +224,7 @@ SSL* CurlCall::Tls() const {
 }
 
 bool CurlCall::HasBuffered() const {
-  if (!call_.peer || !connected_) return false;
+  if (!call_.peer || !connected_ || held_) return false;
   const SSL* tls = Tls();
   return tls != nullptr && SSL_has_pending(tls) == 1 &&
          BIO_number_read(SSL_get_rbio(tls)) != dry_at_;
@@ -266,13 +292,40 @@ std::size_t CurlCall::OnBody(char* data, std::size_t size, std::size_t count, vo
   const std::size_t length = size * count;
   call.last_byte_ = call.progress_.now;
   call.progress_.seen += length;
+  call.Account(Bytes(static_cast<std::int64_t>(length)));
   if (call.sink_->OnBytes(AsBytes({data, length}))) return length;
   call.sink_stopped_ = true;
   // Any other count than `length` ends the transfer.
   return length == 0 ? 1 : 0;
 }
 
+// What came, came: it is the next read that waits. A paused socket makes the sender wait too.
+void CurlCall::Account(Bytes bytes) {
+  body_ += bytes;
+  if (rate_ == nullptr) return;
+  const Bytes unheld = std::min(kUnheldBytes, rate_->slice() * kUnheldSlices);
+  if (body_ > unheld && ahead_ == Bytes(0)) {
+    ahead_ = rate_->slice();
+    bytes += ahead_;
+  }
+  const Time until = rate_->Account(RateLimiter::Now(), bytes);
+  if (held_ || body_ <= unheld || until <= progress_.now) return;
+  held_ = curl_easy_pause(easy_, CURLPAUSE_ALL) == CURLE_OK;
+  if (held_) progress_.held.emplace_back(until, id_);
+}
+
+void CurlCall::ReturnAhead() {
+  if (ahead_ > Bytes(0)) rate_->Return(RateLimiter::Now(), std::exchange(ahead_, Bytes(0)));
+}
+
+void CurlCall::Resume() {
+  held_ = false;
+  last_byte_ = progress_.now;
+  curl_easy_pause(easy_, CURLPAUSE_CONT);
+}
+
 std::optional<Error> CurlCall::Overdue(Time now) const {
+  if (held_) return std::nullopt;
   if (!connected_) {
     if (now - started_ < call_.connect_timeout) return std::nullopt;
     return Error{Code::kRetryLater, What() + ": no connection within " +

@@ -10,9 +10,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/time.h"
 #include "fetch/transport/http_client.h"
+#include "fetch/transport/rate_limiter.h"
 
 namespace shoal::fetch {
 
@@ -21,18 +24,32 @@ struct CurlSettings {
   const TlsIdentity* identity = nullptr;  // nullptr: peers cannot be called
   std::string user_agent;
   CURLSH* share = nullptr;  // TLS sessions
+  RateLimiter* rate = nullptr;
 };
 
 // Where a call tells that something moved: a worker's counters.
 struct CurlProgress {
   Time now;                // as of this round of the loop
   std::uint64_t seen = 0;  // grows with every byte and TLS record that any of its calls takes
+  // Calls that the rate limit holds, and until when.
+  std::vector<std::pair<Time, HttpClient::CallId>> held;
 };
 
 // Of one answer, all its header lines. Registries stay under 8 KiB; more is an attack or a mistake.
 inline constexpr std::size_t kHeadBytesMax = 64 << 10;
 inline constexpr std::size_t kHeadersMax = 200;
 inline constexpr long kRedirectsMax = 8;
+// Of an answer, before the rate limit may hold it: what is small is over soon, and is waited for.
+// At low rates less, so that many that begin together do not hold each other for long.
+inline constexpr Bytes kUnheldBytes{16 << 10};
+inline constexpr int kUnheldSlices = 4;
+// What a connection's buffers take in before anybody reads is beyond the rate limit. So with one
+// they are kept small, as long as that leaves a peer (a round trip of 3 ms away) and an upstream
+// (30 ms) room for the whole rate; above kSmallBufferMax the kernel's own choice is small enough.
+inline constexpr Duration kPeerBuffer = std::chrono::milliseconds(3);
+inline constexpr Duration kUpstreamBuffer = std::chrono::milliseconds(30);
+inline constexpr Bytes kSmallBufferMin{4 << 10};
+inline constexpr Bytes kSmallBufferMax{64 << 10};
 // What libcurl reads from a socket at once. Larger ones measured no faster; one a running call.
 inline constexpr long kReadBufferBytes = 256 << 10;
 // What OpenSSL reads from a peer's socket at once: four records. Measured with 1 GiB over loopback:
@@ -65,6 +82,9 @@ class CurlCall {
   // A read has just taken nothing.
   void MarkDry();
 
+  // Goes on with a call that the rate limit holds.
+  void Resume();
+
   [[nodiscard]] HttpClient::CallId id() const { return id_; }
   [[nodiscard]] CURL* easy() const { return easy_; }
 
@@ -72,6 +92,7 @@ class CurlCall {
   static std::size_t OnHeader(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t OnBody(char* data, std::size_t size, std::size_t count, void* self);
   static int OnConnected(void* self, char*, char*, int, int);
+  static int OnSocketMade(void* self, curl_socket_t fd, curlsocktype purpose);
   static CURLcode OnTlsContext(CURL*, void* context, void* self);
 
   Status PreparePeer(const CurlSettings& settings);
@@ -79,6 +100,8 @@ class CurlCall {
   Status PrepareHeaders();
   bool HeaderLine(std::string_view line);
   bool HeadEnds();
+  void Account(Bytes bytes);
+  void ReturnAhead();
   [[nodiscard]] bool FollowsRedirect() const;
   [[nodiscard]] SSL* Tls() const;
   [[nodiscard]] Error ErrorOf(CURLcode code) const;
@@ -100,6 +123,10 @@ class CurlCall {
   bool in_head_ = false;    // between a status line and its blank line
   bool told_head_ = false;
   bool sink_stopped_ = false;
+  bool held_ = false;  // by the rate limit
+  Bytes ahead_;        // booked for what fills the buffers while the call is held
+  Bytes body_;
+  RateLimiter* rate_ = nullptr;
   std::size_t head_bytes_ = 0;
   std::uint64_t dry_at_ = 0;  // bytes that OpenSSL had read when it last had no whole record
   HttpHead head_;

@@ -30,6 +30,7 @@ Time Now() {
 CurlWorker::CurlWorker(Options options) : options_(std::move(options)) {
   settings_.identity = options_.identity;
   settings_.user_agent = options_.user_agent;
+  settings_.rate = options_.rate;
 }
 
 Result<std::unique_ptr<CurlWorker>> CurlWorker::Start(const Options& options) {
@@ -158,6 +159,7 @@ void CurlWorker::Run() {
 void CurlWorker::Round() {
   Wait();
   TakeCommands();
+  ResumeHeld();
   const bool check = progress_.now >= next_check_;
   // At each check too: a timer that fired a hair early is not set again by libcurl.
   if (check || progress_.now >= curl_deadline_) {
@@ -178,7 +180,8 @@ void CurlWorker::Wait() {
   if (!ready_.empty()) {
     timeout_ms = 0;
   } else if (!calls_.empty() || curl_deadline_ != kNever) {
-    const Time until = calls_.empty() ? curl_deadline_ : std::min(curl_deadline_, next_check_);
+    Time until = calls_.empty() ? curl_deadline_ : std::min(curl_deadline_, next_check_);
+    for (const auto& [at, id] : progress_.held) until = std::min(until, at);
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Now()).count();
     timeout_ms = static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));
   }
@@ -239,6 +242,19 @@ void CurlWorker::DrainBuffered() {
   }
   if (progress_.seen != before) return;
   for (CurlCall* call : buffered) call->MarkDry();
+}
+
+void CurlWorker::ResumeHeld() {
+  if (progress_.held.empty()) return;
+  std::vector<HttpClient::CallId> due;
+  std::erase_if(progress_.held, [&](const auto& held) {
+    if (held.first > progress_.now) return false;
+    due.push_back(held.second);
+    return true;
+  });
+  for (const auto id : due) {
+    if (const auto it = calls_.find(id); it != calls_.end()) it->second->Resume();
+  }
 }
 
 void CurlWorker::TakeCommands() {

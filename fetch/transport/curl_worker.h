@@ -26,6 +26,7 @@ class CurlWorker {
     std::string user_agent;
     long connections_per_host_max = 0;
     long connections_max = 0;
+    RateLimiter* rate = nullptr;  // outlives the worker
   };
 
   // Errors  kExhausted when the process has no descriptors left.
@@ -63,6 +64,7 @@ class CurlWorker {
            const std::function<void(CurlCall&)>& tell, bool keep_handle = false);
   void Drain(curl_socket_t fd, int events);
   void DrainBuffered();
+  void ResumeHeld();
   void TakeFinished();
   void EndOverdue();
   void Wake();

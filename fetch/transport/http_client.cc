@@ -81,6 +81,7 @@ class HttpClient::Impl {
     CurlWorker::Options worker;
     worker.identity = options_.identity ? &*options_.identity : nullptr;
     worker.user_agent = options_.user_agent.empty() ? "shoal/" SHOAL_VERSION : options_.user_agent;
+    worker.rate = options_.rate;
     worker.connections_per_host_max = Share(options_.connections_per_host_max, threads);
     worker.connections_max = Share(options_.connections_max, threads);
     for (int i = 0; i < threads; ++i) {

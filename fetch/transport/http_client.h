@@ -80,6 +80,7 @@ class HttpClient {
     int connections_per_host_max = 8;
     int connections_max = 256;
     std::string user_agent;
+    RateLimiter* rate = nullptr;  // of what is received; nullptr: none. Outlives the client
   };
 
   static Result<std::unique_ptr<HttpClient>> Start(Options options);

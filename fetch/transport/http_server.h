@@ -27,6 +27,8 @@
 
 namespace shoal::fetch {
 
+class RateLimiter;
+
 using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
 // The first value of a header, compared without case; "" when absent.
@@ -80,6 +82,7 @@ class HttpServer {
     int threads = 2;
     Limits limits;
     std::optional<TlsIdentity> tls;
+    RateLimiter* rate = nullptr;  // of what is sent; nullptr: none. Outlives the server
   };
   // Answers exactly once, from any thread, now or later. Dropping every copy answers 500.
   using Responder = std::function<void(HttpReply)>;

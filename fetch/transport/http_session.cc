@@ -276,6 +276,15 @@ HttpSession::Task<bool> HttpSession::WaitForWake(Clock::time_point deadline) {
   co_return !over() && !gone_;
 }
 
+HttpSession::Task<bool> HttpSession::SleepUntil(Clock::time_point when) {
+  while (!over() && Clock::now() < when) {
+    wake_.expires_at(when);
+    error_code error;
+    co_await wake_.async_wait(asio::redirect_error(kUseTask, error));
+  }
+  co_return !over();
+}
+
 void HttpSession::Wake() {
   woken_ = true;
   wake_.cancel();

@@ -62,6 +62,8 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   Task<bool> SendTexts(Sending& sending);
   Task<bool> SendFilePart(Sending& sending, const BodyPart& part);
   Task<bool> WaitForGate(Sending& sending, Bytes offset);
+  // Waits until bytes of at most `wanted`, which become sending.allowed, may go out.
+  Task<bool> AwaitTurn(Sending& sending, Bytes wanted);
   Task<bool> Flush();
   Task<void> Linger();
 
@@ -69,6 +71,8 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   Task<bool> WaitFor(Io::Want want, Clock::time_point deadline);
   // Waits for Wake(). False also when the client has gone.
   Task<bool> WaitForWake(Clock::time_point deadline);
+  // False when the session is cut.
+  Task<bool> SleepUntil(Clock::time_point when);
   void Wake();
   void Guard(Clock::time_point deadline);
   void ArmTimer(Clock::time_point when);

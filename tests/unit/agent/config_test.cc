@@ -78,12 +78,23 @@ TEST(ConfigTest, RefusesWrongTypesAndValues) {
 }
 
 TEST(ConfigTest, TakesKeysOfLaterFeaturesOnlyWhereTheyAskForNothing) {
-  EXPECT_EQ(ErrorOf("[limits]\nupload_rate = \"0\"\n[rendezvous]\nfederate = []\n"
+  EXPECT_EQ(ErrorOf("[rendezvous]\nfederate = []\n"
                     "[dht]\nlisten = \"0.0.0.0:7384\"\n"),
             "");
-  EXPECT_NE(ErrorOf("[limits]\nupload_rate = \"1Mbit/s\"\n").find("yet"), std::string::npos);
   EXPECT_NE(ErrorOf("[index]\nuse = [\"dht\"]\n").find("yet"), std::string::npos);
   EXPECT_NE(ErrorOf("[rendezvous]\nfederate = [\"https://a:1\"]\n").find("yet"), std::string::npos);
+}
+
+TEST(ConfigTest, ReadsRates) {
+  const auto config =
+      ParseConfig("[limits]\nupload_rate = \"100Mbit/s\"\ndownload_rate = \"12MiB/s\"\n", "test");
+  ASSERT_TRUE(config.ok()) << config.error().text;
+  EXPECT_EQ(config->limits.upload_rate, Bytes(12'500'000));
+  EXPECT_EQ(config->limits.download_rate, Bytes(12 << 20));
+  EXPECT_EQ(ErrorOf("[limits]\nupload_rate = \"0\"\n"), "");
+  EXPECT_NE(ErrorOf("[limits]\nupload_rate = \"100\"\n").find("write one like"), std::string::npos);
+  EXPECT_NE(ErrorOf("[limits]\ndownload_rate = \"1kbit/s\"\n").find("from 64KiB/s"),
+            std::string::npos);
 }
 
 TEST(ConfigTest, AsksForWhatAnIndexNeeds) {

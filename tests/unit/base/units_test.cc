@@ -44,6 +44,13 @@ TEST(UnitsTest, RefusesAnythingElseWithAnExample) {
   EXPECT_THAT(ParseDuration("10").error().text, testing::HasSubstr("500ms"));
 }
 
+TEST(UnitsTest, WritesRatesAsTheyAreRead) {
+  for (const char* text : {"0", "100Mbit/s", "1Gbit/s", "12MiB/s", "64KiB/s", "9kbit/s", "7B/s"}) {
+    EXPECT_EQ(FormatRate(*ParseRate(text)), text);
+  }
+  EXPECT_EQ(FormatRate(*ParseRate("80Mbit/s")), "10MB/s");
+}
+
 TEST(UnitsTest, WritesWhatItReads) {
   for (const char* text : {"0", "250us", "500ms", "10s", "5m", "72h", "1500ms"}) {
     EXPECT_EQ(FormatDuration(*ParseDuration(text)), text);
