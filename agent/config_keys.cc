@@ -59,7 +59,6 @@ ConfigKey Number(std::string name, Section Config::*section, int Section::*field
             int number = 0;
             const auto [end, error] =
                 std::from_chars(text.data(), text.data() + text.size(), number);
-            if (error == std::errc() && min == max && number != min) return NotYet(text);
             if (error != std::errc() || end != text.data() + text.size() || number < min ||
                 number > max) {
               return Wrong(text, "a whole number from " + std::to_string(min) + " to " +
@@ -234,7 +233,7 @@ std::vector<ConfigKey> MakeTable() {
       Time("fetch.peer_budget", &C::fetch, &C::Fetch::peer_budget, milliseconds(10), hours(1)),
       Rate("limits.upload_rate", &C::limits, &C::Limits::upload_rate),
       Rate("limits.download_rate", &C::limits, &C::Limits::download_rate),
-      Number("limits.upload_slots", &C::limits, &C::Limits::upload_slots, 0, 0),
+      Number("limits.upload_slots", &C::limits, &C::Limits::upload_slots, 0, 1024),
       Number("limits.connections", &C::limits, &C::Limits::connections, 16, 65536),
   };
 }

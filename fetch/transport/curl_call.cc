@@ -189,10 +189,11 @@ int CurlCall::OnConnected(void* self, char*, char*, int, int) {
 
 int CurlCall::OnSocketMade(void* self, curl_socket_t fd, curlsocktype purpose) {
   const auto& call = *static_cast<const CurlCall*>(self);
-  if (purpose != CURLSOCKTYPE_IPCXN) return CURL_SOCKOPT_OK;
+  if (purpose != CURLSOCKTYPE_IPCXN || call.rate_->per_second() >= kLargeRate) {
+    return CURL_SOCKOPT_OK;
+  }
   const Duration room = call.call_.peer ? kPeerBuffer : kUpstreamBuffer;
   const Bytes wanted(call.rate_->per_second().count() * room.count() / 1'000'000);
-  if (wanted > kSmallBufferMax) return CURL_SOCKOPT_OK;
   const int size = static_cast<int>(std::max(wanted, kSmallBufferMin).count());
   // The kernel doubles it for its own headers. Without it, only the limit is less exact.
   setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);

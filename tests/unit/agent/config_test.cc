@@ -85,11 +85,14 @@ TEST(ConfigTest, TakesKeysOfLaterFeaturesOnlyWhereTheyAskForNothing) {
   EXPECT_NE(ErrorOf("[rendezvous]\nfederate = [\"https://a:1\"]\n").find("yet"), std::string::npos);
 }
 
-TEST(ConfigTest, ReadsRates) {
-  const auto config =
-      ParseConfig("[limits]\nupload_rate = \"100Mbit/s\"\ndownload_rate = \"12MiB/s\"\n", "test");
+TEST(ConfigTest, ReadsLimits) {
+  const auto config = ParseConfig(
+      "[limits]\nupload_rate = \"100Mbit/s\"\ndownload_rate = \"12MiB/s\"\n"
+      "upload_slots = 7\n",
+      "test");
   ASSERT_TRUE(config.ok()) << config.error().text;
   EXPECT_EQ(config->limits.upload_rate, Bytes(12'500'000));
+  EXPECT_EQ(config->limits.upload_slots, 7);
   EXPECT_EQ(config->limits.download_rate, Bytes(12 << 20));
   EXPECT_EQ(ErrorOf("[limits]\nupload_rate = \"0\"\n"), "");
   EXPECT_NE(ErrorOf("[limits]\nupload_rate = \"100\"\n").find("write one like"), std::string::npos);
