@@ -1,0 +1,55 @@
+// ./dev sim SCENARIO: one run of the simulator.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+
+#include "tests/sim/scenario.h"
+
+namespace shoal::sim {
+namespace {
+
+std::string Names() {
+  std::string names = "Scenarios:\n";
+  for (const Scenario& scenario : Scenarios()) {
+    names += "  " + std::string(scenario.name);
+    names.append(18 - std::min<std::size_t>(17, std::string(scenario.name).size()), ' ');
+    names += std::string(scenario.about) + "\n";
+  }
+  return names;
+}
+
+int Main(int argc, char** argv) {
+  Options options;
+  CLI::App app("Simulates a cluster of agents: the same cores, simulated links.", "./dev sim");
+  app.add_option("scenario", options.scenario)->required();
+  app.add_option("--hosts", options.hosts)->check(CLI::Range(2, 20'000));
+  app.add_option("--seed", options.seed);
+  app.add_flag("--index", options.index, "with an index server");
+  app.add_option("--rate-mbit", options.rate_mbit, "of each host, both ways");
+  app.add_option("--registry-mbit", options.registry_mbit);
+  app.add_option("--size-mib", options.size_mib, "of an image");
+  app.add_option("--layers", options.layers);
+  app.add_option("--images", options.images);
+  app.add_option("--piece-kib", options.piece_kib);
+  app.add_option("--share", options.share, "of the hosts that lie, crash, are full");
+  app.add_option("--loss", options.loss, "part of the messages that are lost");
+  app.footer(Names());
+  CLI11_PARSE(app, argc, argv);
+  const Scenario* scenario = FindScenario(options.scenario);
+  if (scenario == nullptr) {
+    std::fprintf(stderr, "there is no scenario \"%s\"\n%s", options.scenario.c_str(),
+                 Names().c_str());
+    return 2;
+  }
+  const Result result = RunScenario(*scenario, options);
+  std::fputs(ToTable(options, result).c_str(), stdout);
+  if (result.failures.empty()) return 0;
+  for (const std::string& failure : result.failures) std::printf("FAILED %s\n", failure.c_str());
+  std::printf("again: %s\n", options.Replay().c_str());
+  return 1;
+}
+
+}  // namespace
+}  // namespace shoal::sim
+
+int main(int argc, char** argv) { return shoal::sim::Main(argc, argv); }

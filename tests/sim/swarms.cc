@@ -1,0 +1,119 @@
+#include "tests/sim/swarms.h"
+
+#include <utility>
+
+namespace shoal::sim {
+namespace {
+
+// As agent/arbiters.h has them.
+constexpr std::size_t kArbiters = 3;
+constexpr Duration kArbiterPatience = std::chrono::milliseconds(100);
+
+}  // namespace
+
+const std::vector<HostId>& Swarms::ArbitersOf(BlobId blob) {
+  const auto known = ranks_.find(blob);
+  if (known != ranks_.end()) return known->second;
+  std::vector<PeerId> living;
+  for (HostId host = 0; host < world_.hosts.size(); ++host) {
+    if (world_.IsAgent(host) && world_.hosts[host].listed) {
+      living.push_back(world_.hosts[host].id);
+    }
+  }
+  std::vector<HostId>& ranked = ranks_[blob];
+  if (const auto server = world_.index_server()) ranked.push_back(*server);
+  for (const PeerId& peer : index::RankArbiters(world_.blobs.digest(blob), living, kArbiters)) {
+    ranked.push_back(world_.HostOf(peer));
+  }
+  return ranked;
+}
+
+void Swarms::Ask(FetchId id, const fetch::AskSwarm& action) {
+  const Fetch& fetch = (*world_.fetches)[id];
+  const std::vector<HostId>& arbiters = ArbitersOf(fetch.blob);
+  Round round;
+  round.fetch = world_.fetches->RefOf(id);
+  for (const HostId arbiter : arbiters) round.arbiters[round.count++] = arbiter;
+  const std::uint32_t slot = rounds_.Add(std::move(round));
+  const index::SwarmAsk ask{.peer = world_.hosts[fetch.host].id,
+                            .digest = world_.blobs.digest(fetch.blob),
+                            .wants_lead = action.wants_lead,
+                            .whole = action.whole,
+                            .leaving = action.leaving,
+                            .progress = action.progress};
+  for (const HostId arbiter : arbiters) {
+    Message message;
+    message.kind = MessageKind::kSwarmAsk;
+    message.from = fetch.host;
+    message.to = arbiter;
+    message.blob = fetch.blob;
+    message.request = std::uint64_t{rounds_.generation(slot)} << 32 | slot;
+    message.swarm_ask = std::make_unique<index::SwarmAsk>(ask);
+    world_.Send(std::move(message));
+  }
+  world_.Plan(world_.now() + kArbiterPatience, EventKind::kSwarmLate, slot,
+              rounds_.generation(slot));
+}
+
+void Swarms::OnAsk(const Message& ask) {
+  Host& host = world_.hosts[ask.to];
+  if (host.lie == Lie::kMute) return;
+  if (!host.table) host.table = std::make_unique<index::SwarmTable>(index::SwarmLimits{});
+  Message answer;
+  answer.kind = MessageKind::kSwarmAnswer;
+  answer.from = ask.to;
+  answer.to = ask.from;
+  answer.request = ask.request;
+  answer.swarm_answer =
+      std::make_unique<index::SwarmAnswer>(host.table->OnAsk(world_.now(), *ask.swarm_ask));
+  if (host.lie != Lie::kHonest) {
+    // It says that it leads, and never will.
+    answer.swarm_answer->lead = host.id;
+    answer.swarm_answer->lease = index::kLeadLease;
+  }
+  world_.Send(std::move(answer));
+  const bool fetches = !ask.swarm_ask->whole && !ask.swarm_ask->leaving;
+  if (fetches && ask.from != ask.to) world_.fetches->OnMembers(ask.to, ask.blob, {ask.from});
+}
+
+void Swarms::OnAnswer(const Message& answer) {
+  const auto slot = static_cast<std::uint32_t>(answer.request);
+  Round* round = rounds_.Find(slot, static_cast<std::uint32_t>(answer.request >> 32));
+  if (round == nullptr) return;
+  for (std::size_t i = 0; i < round->count; ++i) {
+    if (round->arbiters[i] != answer.from) continue;
+    round->over[i] = true;
+    if (answer.swarm_answer) {
+      round->answers[i] = std::make_unique<index::SwarmAnswer>(*answer.swarm_answer);
+    }
+  }
+  Decide(slot, false);
+}
+
+void Swarms::OnLate(std::uint32_t slot, std::uint32_t generation) {
+  if (rounds_.Find(slot, generation) != nullptr) Decide(slot, true);
+}
+
+// The best ranked of those that answered, as soon as nobody ranks better who still may.
+void Swarms::Decide(std::uint32_t slot, bool is_late) {
+  Round& round = rounds_[slot];
+  std::size_t first = 0;
+  for (; first < round.count; ++first) {
+    if (round.answers[first]) break;
+    if (!round.over[first] && !is_late) return;
+  }
+  const FetchRef fetch = round.fetch;
+  const auto answer = first < round.count ? std::move(round.answers[first]) : nullptr;
+  rounds_.Free(slot);
+  world_.fetches->OnSwarm(fetch, answer.get());
+}
+
+void Swarms::OnPeerGone(HostId gone) {
+  OnRosterChange();
+  const PeerId peer = world_.hosts[gone].id;
+  for (Host& host : world_.hosts) {
+    if (host.table) host.table->OnPeerGone(world_.now(), peer);
+  }
+}
+
+}  // namespace shoal::sim
