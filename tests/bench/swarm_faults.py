@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 
-from .common import say
+from .common import median, say
 from .picture import Line, Panel
 from .swarm_cases import goal, line, lines_of, picture
 from .swarm_field import MIB, Field, blob_share
@@ -206,10 +206,6 @@ def lead(options):
                         if run.marks else "    nobody was killed: no lead was found in time")
                 of_name.append(run)
                 field.restart_registry()
-    added(done, "undisturbed", t0, options, "lead", title)
     for name, of_name in done.items():
-        goal(f"{name}: upstream (blobs)", medians_upstream(of_name), 1.15)
-
-
-def medians_upstream(runs):
-    return sorted(run.upstream for run in runs)[len(runs) // 2]
+        goal(f"{name}: upstream (blobs)", median([run.upstream for run in of_name]), 1.15)
+    added(done, "undisturbed", t0, options, "lead", title)
