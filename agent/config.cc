@@ -231,6 +231,12 @@ Status CheckWhole(const Config& config) {
                  "index.use names rendezvous, but index.rendezvous lists no server; add one like "
                  "\"https://host:7383\""};
   }
+  const auto& servers = config.rendezvous;
+  if (servers.ttl_min > servers.ttl_default || servers.ttl_default > servers.ttl_max) {
+    return Error{
+        Code::kInvalid,
+        "rendezvous.ttl_default must lie between rendezvous.ttl_min and rendezvous.ttl_max"};
+  }
   if (config.agent.data_dir.empty()) {
     return Error{Code::kInvalid, "agent.data_dir must name a folder"};
   }

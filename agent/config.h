@@ -66,6 +66,9 @@ struct Config {
   } dht;
   struct Rendezvous {
     std::string listen = "0.0.0.0:7383";
+    Duration ttl_min = std::chrono::seconds(5);
+    Duration ttl_max = std::chrono::hours(72);
+    Duration ttl_default = std::chrono::hours(2);
     std::vector<std::string> federate;
   } rendezvous;
   struct Room {

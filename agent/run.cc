@@ -11,9 +11,10 @@
 
 #include "agent/admin_server.h"
 #include "agent/agent.h"
+#include "agent/index_server.h"
 #include "agent/rest_threads.h"
 #include "index/keyfile/keyfile.h"
-#include "index/rendezvous/server.h"
+#include "index/net/io_thread.h"
 
 namespace shoal::agent {
 namespace {
@@ -100,34 +101,44 @@ Exit RunIndexServer(const Config& config) {
   std::filesystem::create_directories(config.agent.data_dir, error);
   auto key = index::LoadOrMakeKey(config.agent.data_dir + "/identity");
   if (!key) return FailToStart(key.error());
-  AsioLoop loop;
-  loop.Start();
-  auto server = index::RendezvousServer::Start(
-      {.listen = *index::ParseEndpoint(config.rendezvous.listen), .limits = {}, .swarms = {}}, *key,
-      loop);
+  IndexServer::Options options;
+  options.listen = *index::ParseEndpoint(config.rendezvous.listen);
+  options.service.dir = config.agent.data_dir + "/index";
+  options.service.limits.ttl_min = config.rendezvous.ttl_min;
+  options.service.limits.ttl_max = config.rendezvous.ttl_max;
+  options.service.limits.ttl_default = config.rendezvous.ttl_default;
+  auto server = IndexServer::Start(options, *key);
   if (!server) return FailToStart(server.error());
-  const WallTime started = loop.Wall();
+  const Time started = index::SteadyNow();
   auto admin = AdminServer::Start(
       *index::ParseEndpoint(config.agent.admin), [&](const AdminRequest& request) -> AdminReply {
         const std::string path = request.path.empty() ? "" : request.path.back();
         if (path == "healthz" || path == "readyz") return {200, "text/plain", "ok\n"};
-        const auto [peers, entries] = loop.Ask(
-            [&] { return std::pair((*server)->peer_count(), (*server)->registration_count()); });
+        const auto counts = (*server)->counts();
+        const auto gauge = [](const char* name, const char* help, std::size_t n) {
+          return Metric{name, help, Metric::Kind::kGauge, [n] { return static_cast<double>(n); }};
+        };
         if (path == "metrics") {
           return {200, "text/plain; version=0.0.4",
                   RenderMetrics(
-                      {{"shoal_index_peers", "Peers registered.", Metric::Kind::kGauge,
-                        [n = peers] { return static_cast<double>(n); }},
-                       {"shoal_index_registrations", "Registrations of all peers.",
-                        Metric::Kind::kGauge, [n = entries] { return static_cast<double>(n); }}})};
+                      {gauge("shoal_index_peers", "Peers registered.", counts.peers),
+                       gauge("shoal_index_registrations", "Registrations of all peers.",
+                             counts.registrations),
+                       gauge("shoal_index_waiters", "Requests that wait for news.", counts.waiters),
+                       gauge("shoal_index_swarms", "Blobs asked about lately.", counts.swarms),
+                       gauge("shoal_index_connections", "Connections of agents.",
+                             static_cast<std::size_t>((*server)->connections()))})};
         }
         if (path != "status") return ErrorReply({Code::kNotFound, "no such path"});
         Json status = Json::object();
         status["id"] = Json::string(key->id().Hex());
         status["version"] = Json::string(SHOAL_VERSION);
-        status["uptime_s"] = Json::number((ToUnixMs(loop.Wall()) - ToUnixMs(started)) / 1000);
-        status["peers"] = Json::number(static_cast<std::int64_t>(peers));
-        status["registrations"] = Json::number(static_cast<std::int64_t>(entries));
+        status["uptime_s"] = Json::number(static_cast<std::int64_t>(
+            std::chrono::duration_cast<std::chrono::seconds>(index::SteadyNow() - started)
+                .count()));
+        status["peers"] = Json::number(static_cast<std::int64_t>(counts.peers));
+        status["registrations"] = Json::number(static_cast<std::int64_t>(counts.registrations));
+        status["swarms"] = Json::number(static_cast<std::int64_t>(counts.swarms));
         return JsonReply(status);
       });
   if (!admin) return FailToStart(admin.error());
@@ -137,11 +148,7 @@ Exit RunIndexServer(const Config& config) {
   sd_notify(0, "READY=1");
   WaitForStop(signals);
   admin->reset();
-  loop.Ask([&] {
-    server->reset();
-    return 0;
-  });
-  loop.Stop();
+  server->reset();
   spdlog::info("stopped");
   return Exit::kDone;
 }

@@ -8,6 +8,8 @@
 //   catalog.h         what others hold, readable without any message
 //   peer_index.h      the port behind which the kinds of index stand
 //   registrations.h   what an index server knows        rendezvous_messages.h   and its JSON
+//   namespaces.h, slab.h, handle_table.h, cookie.h, registration_rows.h   of which it is made
+//   waiters.h         who waits there for news
 //   swarm_table.h     who takes part in which swarm     swarm_desk.h     asked at an index server
 //   signed_request.h  what a peer signs for a server    verified_records.h      not verified twice
 //
@@ -16,7 +18,7 @@
 //   keyfile/     the host's key; the pins of index servers; small files written whole
 //   net/         the io thread, the clocks, the gate
 //   lan/         PeerIndex by UDP multicast             static/      by written-down endpoints
-//   rendezvous/  by an index server, and that server
+//   rendezvous/  by an index server; and what stands behind that server's HTTP
 //
 // It never dials a peer, reads a blob, or decides who fetches what: that is fetch/.
 //

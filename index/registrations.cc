@@ -1,220 +1,299 @@
 #include "index/registrations.h"
 
 #include <algorithm>
-#include <charconv>
-#include <optional>
+#include <set>
+#include <utility>
 
 #include "base/check.h"
 
 namespace shoal::index {
 namespace {
 
-std::string ToCookie(std::uint64_t epoch, std::uint64_t number) {
-  return std::to_string(epoch) + "-" + std::to_string(number);
+// A second each; more than the 72 hours of kTtlMax.
+constexpr std::uint32_t kSlots = 1U << 18;
+static_assert(std::chrono::seconds(kSlots) > kTtlMax + std::chrono::hours(1) / 4);
+
+std::uint32_t Floor(Time t) {
+  return static_cast<std::uint32_t>(
+      std::chrono::duration_cast<std::chrono::seconds>(t.time_since_epoch()).count());
+}
+std::uint32_t Ceil(Time t) {
+  return static_cast<std::uint32_t>(
+      std::chrono::ceil<std::chrono::seconds>(t.time_since_epoch()).count());
+}
+Time ToTime(std::uint32_t tick) { return Time(std::chrono::seconds(tick)); }
+
+std::uint64_t SeedOf(const CookieSecret& secret) {
+  std::uint64_t seed = 0;
+  for (const auto byte : secret) seed = Mix(seed ^ static_cast<std::uint64_t>(byte));
+  return seed;
 }
 
-// The number in a cookie of this epoch.
-std::optional<std::uint64_t> FromCookie(std::string_view cookie, std::uint64_t epoch) {
-  const std::string prefix = std::to_string(epoch) + "-";
-  if (cookie.size() > kCookieBytesMax || !cookie.starts_with(prefix)) return std::nullopt;
-  cookie.remove_prefix(prefix.size());
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(cookie.data(), cookie.data() + cookie.size(), number);
-  if (error != std::errc() || end != cookie.data() + cookie.size()) return std::nullopt;
-  return number;
+// What a record says besides its sequence and expiry, as one number.
+std::uint64_t SayingOf(const Record& record) {
+  std::uint64_t hash = 0;
+  const auto add = [&](std::string_view text) {
+    for (const char c : text) hash = Mix(hash ^ static_cast<unsigned char>(c));
+    hash = Mix(hash ^ 0x100);
+  };
+  add(record.name);
+  for (const auto& endpoint : record.endpoints) add(ToString(endpoint));
+  add("");
+  for (const auto& room : record.rooms) add(room);
+  return hash;
 }
 
 }  // namespace
 
-std::string_view ToString(RendezvousStatus status) {
-  switch (status) {
-    case RendezvousStatus::kOk:
-      return "OK";
-    case RendezvousStatus::kInvalidNamespace:
-      return "E_INVALID_NAMESPACE";
-    case RendezvousStatus::kInvalidRecord:
-      return "E_INVALID_SIGNED_PEER_RECORD";
-    case RendezvousStatus::kInvalidTtl:
-      return "E_INVALID_TTL";
-    case RendezvousStatus::kInvalidCookie:
-      return "E_INVALID_COOKIE";
-    case RendezvousStatus::kNotAuthorized:
-      return "E_NOT_AUTHORIZED";
-    case RendezvousStatus::kInternalError:
-      return "E_INTERNAL_ERROR";
-    case RendezvousStatus::kUnavailable:
-      return "E_UNAVAILABLE";
-  }
-  return "E_INTERNAL_ERROR";
+Registrations::Registrations(RegistrationLimits limits, const CookieSecret& secret)
+    : limits_(limits), secret_(secret), spaces_(SeedOf(secret)), wheel_(kSlots, kNoHandle) {
+  SHOAL_CHECK(limits.ttl_min >= std::chrono::seconds(1) && limits.ttl_max <= kTtlMax);
+  SHOAL_CHECK(limits.ttl_min <= limits.ttl_max);
 }
 
-bool IsNamespace(std::string_view name) {
-  return !name.empty() && name.size() <= kNamespaceBytesMax &&
-         std::ranges::all_of(name, [](char c) { return c > ' ' && c <= '~'; });
-}
-
-Registrations::Registrations(RegistrationLimits limits, std::uint64_t epoch)
-    : limits_(limits), epoch_(epoch) {}
-
-RendezvousError Registrations::Check(const Request& request) const {
+RendezvousError Registrations::Check(WallTime wall, const Request& request) const {
   if (request.namespaces.empty() || !std::ranges::all_of(request.namespaces, IsNamespace)) {
     return {RendezvousStatus::kInvalidNamespace,
             "a namespace must be 1 to 255 bytes of printable ASCII"};
   }
-  const auto it = peers_.find(request.record.id());
-  if (it == peers_.end()) return {};
-  if (request.sent_ms <= it->second.sent_ms) {
+  const Record& record = request.record.record();
+  if (record.expires <= wall) {
+    return {RendezvousStatus::kInvalidRecord,
+            "the record has expired; check the clocks of the host and the server"};
+  }
+  const auto it = by_id_.find(request.record.id());
+  if (it == by_id_.end()) {
+    const auto apart = FromUnixMs(request.sent_ms) - wall;
+    if (apart > kClockApart || apart < -kClockApart) {
+      return {RendezvousStatus::kNotAuthorized,
+              "the request is of another time; check the clocks of the host and the server"};
+    }
+    return {};
+  }
+  const Peer& peer = peers_[it->second];
+  if (request.sent_ms <= peer.sent_ms) {
     return {RendezvousStatus::kNotAuthorized, "the request is not newer than the last one"};
   }
-  if (request.record.record().sequence < it->second.record.record().sequence) {
+  if (record.sequence < peer.sequence) {
     return {RendezvousStatus::kNotAuthorized, "the record is older than the last one"};
   }
   return {};
 }
 
-RendezvousError Registrations::Register(Time now, WallTime wall, const Request& request,
-                                        Duration& ttl) {
-  OnDeadline(now);
-  if (auto error = Check(request); !error.ok()) return error;
-  if (request.record.record().expires <= wall) {
-    return {RendezvousStatus::kInvalidRecord,
-            "the record has expired; check the clocks of the host and the server"};
-  }
-  ttl = std::clamp(request.ttl, kTtlMin, kTtlMax);
-  const PeerId& id = request.record.id();
-  const auto known = peers_.find(id);
-  if (known == peers_.end() && peers_.size() >= limits_.peers_max) {
-    return {RendezvousStatus::kUnavailable, "the server knows as many peers as it will"};
-  }
+bool Registrations::HasRoom(Handle peer, const std::vector<std::string>& packed) const {
   std::set<std::string_view> fresh;
-  for (const auto& name : request.namespaces) {
-    const auto space = namespaces_.find(name);
-    if (space == namespaces_.end() || !space->second.by_peer.contains(id)) fresh.insert(name);
+  for (const auto& name : packed) {
+    const Handle space = peer == kNoHandle ? kNoHandle : spaces_.Find(name);
+    if (space == kNoHandle || Find(peer, space) == kNoHandle) fresh.insert(name);
   }
-  const std::size_t held = known == peers_.end() ? 0 : known->second.registrations;
-  if (held + fresh.size() > limits_.per_peer_max || size() + fresh.size() > limits_.total_max) {
-    return {RendezvousStatus::kUnavailable, "the server holds as many registrations as it will"};
-  }
-
-  const bool is_record_new =
-      known == peers_.end() || known->second.record.envelope() != request.record.envelope();
-  peers_.insert_or_assign(id, Peer{request.record, request.sent_ms, held});
-  for (const auto& name : request.namespaces) {
-    Put(namespaces_.try_emplace(name).first, id, is_record_new, now + ttl);
-  }
-  return {};
+  const std::size_t held = peer == kNoHandle ? 0 : peers_[peer].count;
+  return held + fresh.size() <= limits_.per_peer_max && size() + fresh.size() <= limits_.total_max;
 }
 
-void Registrations::Put(Namespaces::iterator space, const PeerId& peer, bool is_record_new,
-                        Time expires) {
-  auto& [name, entries] = *space;
-  const auto [it, is_new] = entries.by_peer.try_emplace(peer);
-  Registration& registration = it->second;
+Registrations::Taken Registrations::Register(Time now, WallTime wall, const Request& request) {
+  OnDeadline(now);
+  Taken taken;
+  taken.error = Check(wall, request);
+  if (!taken.error.ok()) return taken;
+  const auto known = by_id_.find(request.record.id());
+  if (known == by_id_.end() && by_id_.size() >= limits_.peers_max) {
+    taken.error = {RendezvousStatus::kUnavailable, "the server knows as many peers as it will"};
+    return taken;
+  }
+  std::vector<std::string> packed;
+  packed.reserve(request.namespaces.size());
+  for (const auto& name : request.namespaces) packed.push_back(PackName(name));
+  if (!HasRoom(known == by_id_.end() ? kNoHandle : known->second, packed)) {
+    taken.error = {RendezvousStatus::kUnavailable,
+                   "the server holds as many registrations as it will"};
+    return taken;
+  }
+  taken.ttl =
+      std::clamp(request.ttl.value_or(limits_.ttl_default), limits_.ttl_min, limits_.ttl_max);
+  bool is_record_new = false;
+  bool says_new = false;
+  const Handle peer = TakePeer(request, is_record_new, says_new);
+  const Tick expires = Ceil(now + taken.ttl);
+  for (std::size_t i = 0; i < packed.size(); ++i) {
+    const bool is_new = Put(now, wall, peer, packed[i], is_record_new, expires);
+    if (is_new || says_new) taken.news.push_back(request.namespaces[i]);
+  }
+  PutPeerRow(peer);
+  return taken;
+}
+
+Handle Registrations::TakePeer(const Request& request, bool& is_record_new, bool& says_new) {
+  const Record& record = request.record.record();
+  auto it = by_id_.find(request.record.id());
+  if (it == by_id_.end()) {
+    Peer fresh;
+    fresh.id = request.record.id();
+    it = by_id_.emplace(fresh.id, peers_.Add(std::move(fresh))).first;
+  }
+  Peer& peer = peers_[it->second];
+  peer.sent_ms = request.sent_ms;
+  is_record_new = peer.envelope == nullptr || *peer.envelope != request.record.envelope();
+  if (!is_record_new) return it->second;
+  const std::uint64_t saying = SayingOf(record);
+  says_new = peer.envelope != nullptr && saying != peer.saying;
+  if (peer.number != 0) by_number_.erase(peer.number);
+  peer.envelope = std::make_shared<const std::string>(request.record.envelope());
+  peer.expires = record.expires;
+  peer.sequence = record.sequence;
+  peer.saying = saying;
+  peer.number = next_number_++;
+  by_number_.emplace(peer.number, it->second);
+  return it->second;
+}
+
+// Returns whether the peer was not there yet.
+bool Registrations::Put(Time now, WallTime wall, Handle peer, const std::string& packed,
+                        bool is_record_new, Tick expires) {
+  const Handle space = spaces_.FindOrAdd(packed);
+  Handle handle = Find(peer, space);
+  const bool is_new = handle == kNoHandle;
   if (is_new) {
-    ++peers_.at(peer).registrations;
+    Entry entry;
+    entry.peer = peer;
+    entry.space = space;
+    handle = entries_.Add(entry);
+    table_.Insert(HashOf(handle), handle, [this](Handle h) { return HashOf(h); });
+    ++spaces_[space].count;
+    ++peers_[peer].count;
   } else {
-    expiries_.erase({registration.expires, name, peer});
+    Unwind(handle);
   }
   if (is_new || is_record_new) {
-    if (!is_new) entries.by_number.erase(registration.number);
-    registration.number = next_number_++;
-    entries.by_number[registration.number] = peer;
+    if (!is_new) Unlink(handle);
+    entries_[handle].number = next_number_++;
+    Append(handle);
   }
-  registration.expires = expires;
-  expiries_.insert({expires, name, peer});
+  Entry& entry = entries_[handle];
+  entry.expires = expires;
+  Wind(handle);
+  const WallTime until = wall + (ToTime(expires) - now);
+  rows_.push_back(ToRow(EntryRow{peer, packed, entry.number,
+                                 static_cast<std::uint32_t>(ToUnixMs(until) / 1000 + 1)}));
+  return is_new;
 }
 
-void Registrations::Remove(Namespaces::iterator space, const PeerId& peer) {
-  auto& [name, entries] = *space;
-  const auto it = entries.by_peer.find(peer);
-  if (it == entries.by_peer.end()) return;
-  expiries_.erase({it->second.expires, name, peer});
-  entries.by_number.erase(it->second.number);
-  entries.by_peer.erase(it);
-  if (entries.by_peer.empty()) namespaces_.erase(space);
-  const auto owner = peers_.find(peer);
-  if (--owner->second.registrations == 0) peers_.erase(owner);
-}
-
-RendezvousError Registrations::Unregister(Time now, const Request& request) {
+RendezvousError Registrations::Unregister(Time now, WallTime wall, const Request& request) {
   OnDeadline(now);
-  if (auto error = Check(request); !error.ok()) return error;
-  const PeerId id = request.record.id();
-  if (const auto it = peers_.find(id); it != peers_.end()) it->second.sent_ms = request.sent_ms;
+  if (auto error = Check(wall, request); !error.ok()) return error;
+  const auto it = by_id_.find(request.record.id());
+  if (it == by_id_.end()) return {};
+  const Handle peer = it->second;
+  peers_[peer].sent_ms = request.sent_ms;
   for (const auto& name : request.namespaces) {
-    if (const auto space = namespaces_.find(name); space != namespaces_.end()) Remove(space, id);
+    const Handle space = spaces_.Find(PackName(name));
+    if (space == kNoHandle) continue;
+    if (const Handle entry = Find(peer, space); entry != kNoHandle) Drop(entry);
   }
+  // Else it went with the last registration.
+  if (by_id_.contains(request.record.id())) PutPeerRow(peer);
   return {};
 }
 
-Registrations::Answer Registrations::Discover(Time now, WallTime wall, const std::string& name,
-                                              int limit, std::string_view cookie) const {
-  Answer answer;
-  if (!IsNamespace(name)) {
-    answer.error = {RendezvousStatus::kInvalidNamespace,
-                    "a namespace must be 1 to 255 bytes of printable ASCII"};
-    return answer;
+void Registrations::Drop(Handle handle) {
+  const Entry entry = entries_[handle];
+  rows_.push_back({EntryKey(entry.peer, spaces_.Packed(entry.space)), std::nullopt});
+  Unwind(handle);
+  Unlink(handle);
+  table_.Erase(HashOf(handle), handle, [this](Handle h) { return HashOf(h); });
+  entries_.Remove(handle);
+  if (--spaces_[entry.space].count == 0) spaces_.Remove(entry.space);
+  if (--peers_[entry.peer].count == 0) DropPeer(entry.peer);
+}
+
+void Registrations::DropPeer(Handle peer) {
+  rows_.push_back({PeerKey(peer), std::nullopt});
+  by_number_.erase(peers_[peer].number);
+  by_id_.erase(peers_[peer].id);
+  peers_.Remove(peer);
+}
+
+void Registrations::PutPeerRow(Handle handle) {
+  const Peer& peer = peers_[handle];
+  rows_.push_back(ToRow(PeerRow{handle, peer.id, peer.sent_ms, peer.number, peer.sequence,
+                                peer.saying, ToUnixMs(peer.expires), *peer.envelope}));
+}
+
+std::vector<Row> Registrations::TakeRows() {
+  if (next_number_ != stored_number_) {
+    stored_number_ = next_number_;
+    rows_.push_back({MetaKey(kNextNumberRow), NumberValue(next_number_)});
   }
-  std::uint64_t after = 0;
-  if (!cookie.empty()) {
-    const auto number = FromCookie(cookie, epoch_);
-    if (!number || *number >= next_number_) {
-      answer.error = {RendezvousStatus::kInvalidCookie,
-                      "the cookie is not of this server's present life; begin without one"};
-      return answer;
-    }
-    after = *number;
-  }
-  limit = std::clamp(limit, 1, limits_.discover_max);
-  const auto space = namespaces_.find(name);
-  if (space != namespaces_.end()) {
-    const auto& entries = space->second;
-    for (auto it = entries.by_number.upper_bound(after); it != entries.by_number.end(); ++it) {
-      if (static_cast<int>(answer.found.size()) == limit) break;
-      after = it->first;
-      const auto& record = peers_.at(it->second).record;
-      const Time expires = entries.by_peer.at(it->second).expires;
-      if (expires <= now || record.record().expires <= wall) continue;
-      answer.found.push_back({record, expires - now});
-    }
-  }
-  answer.cookie = ToCookie(epoch_, after);
-  return answer;
+  return std::exchange(rows_, {});
 }
 
 void Registrations::OnDeadline(Time now) {
-  while (!expiries_.empty() && std::get<Time>(*expiries_.begin()) <= now) {
-    const auto [expires, name, peer] = *expiries_.begin();
-    Remove(namespaces_.find(name), peer);
+  const Tick until = Floor(now);
+  if (entries_.size() == 0) {
+    turned_ = until;
+    return;
+  }
+  // Slots further back than one turn of the wheel are the same slots again.
+  if (until - turned_ > kSlots) turned_ = until - kSlots;
+  std::size_t dropped = 0;
+  while (turned_ < until) {
+    Handle handle = wheel_[(turned_ + 1) % kSlots];
+    while (handle != kNoHandle) {
+      const Handle next = entries_[handle].slot_next;
+      if (entries_[handle].expires <= until) {
+        if (dropped == kDroppedAtOnce) return;
+        Drop(handle);
+        ++dropped;
+      }
+      handle = next;
+    }
+    ++turned_;
   }
 }
 
 Time Registrations::NextDeadline() const {
-  return expiries_.empty() ? kNever : std::get<Time>(*expiries_.begin());
+  return entries_.size() == 0 ? kNever : ToTime(turned_ + 1);
 }
 
-void Registrations::CheckInvariants() const {
-  SHOAL_CHECK(peers_.size() <= limits_.peers_max);
-  SHOAL_CHECK(expiries_.size() <= limits_.total_max);
-  std::size_t total = 0;
-  std::unordered_map<PeerId, std::size_t> counts;
-  for (const auto& [name, entries] : namespaces_) {
-    SHOAL_CHECK(IsNamespace(name) && !entries.by_peer.empty());
-    SHOAL_CHECK(entries.by_peer.size() == entries.by_number.size());
-    for (const auto& [peer, registration] : entries.by_peer) {
-      SHOAL_CHECK(entries.by_number.at(registration.number) == peer);
-      SHOAL_CHECK(registration.number < next_number_);
-      SHOAL_CHECK(expiries_.contains({registration.expires, name, peer}));
-      ++counts[peer];
-      ++total;
-    }
-  }
-  SHOAL_CHECK(total == expiries_.size());
-  SHOAL_CHECK(counts.size() == peers_.size());
-  for (const auto& [peer, entry] : peers_) {
-    SHOAL_CHECK(entry.registrations == counts.at(peer));
-    SHOAL_CHECK(entry.registrations <= limits_.per_peer_max);
-  }
+Handle Registrations::Find(Handle peer, Handle space) const {
+  const auto hash = Mix(static_cast<std::uint64_t>(peer) << 32 | space);
+  return table_.Find(
+      hash, [&](Handle h) { return entries_[h].space == space && entries_[h].peer == peer; });
+}
+
+std::uint64_t Registrations::HashOf(Handle entry) const {
+  return Mix(static_cast<std::uint64_t>(entries_[entry].peer) << 32 | entries_[entry].space);
+}
+
+void Registrations::Append(Handle handle) {
+  Entry& entry = entries_[handle];
+  auto& space = spaces_[entry.space];
+  entry.previous = space.last;
+  entry.next = kNoHandle;
+  (space.last == kNoHandle ? space.first : entries_[space.last].next) = handle;
+  space.last = handle;
+}
+
+void Registrations::Unlink(Handle handle) {
+  const Entry& entry = entries_[handle];
+  auto& space = spaces_[entry.space];
+  (entry.previous == kNoHandle ? space.first : entries_[entry.previous].next) = entry.next;
+  (entry.next == kNoHandle ? space.last : entries_[entry.next].previous) = entry.previous;
+}
+
+void Registrations::Wind(Handle handle) {
+  Entry& entry = entries_[handle];
+  Handle& slot = wheel_[entry.expires % kSlots];
+  entry.slot_previous = kNoHandle;
+  entry.slot_next = slot;
+  if (slot != kNoHandle) entries_[slot].slot_previous = handle;
+  slot = handle;
+}
+
+void Registrations::Unwind(Handle handle) {
+  const Entry& entry = entries_[handle];
+  (entry.slot_previous == kNoHandle ? wheel_[entry.expires % kSlots]
+                                    : entries_[entry.slot_previous].slot_next) = entry.slot_next;
+  if (entry.slot_next != kNoHandle) entries_[entry.slot_next].slot_previous = entry.slot_previous;
 }
 
 }  // namespace shoal::index

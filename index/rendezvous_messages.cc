@@ -36,21 +36,12 @@ RendezvousError ReadPayload(const Json& json, RendezvousVerb verb, Registrations
     return Refuse(RendezvousStatus::kInvalidNamespace, "no namespace is named");
   }
   if (verb == RendezvousVerb::kRegister) {
+    if (!json.has_field("ttl_s")) return {};
     const auto ttl = GetInt(json, "ttl_s", 0, kTtlSecondsMax);
     if (!ttl) return Refuse(RendezvousStatus::kInvalidTtl, ttl.error().text);
     out.ttl = std::chrono::seconds(*ttl);
   }
   return {};
-}
-
-RendezvousStatus ParseStatus(std::string_view word) {
-  for (const auto status : {RendezvousStatus::kOk, RendezvousStatus::kInvalidNamespace,
-                            RendezvousStatus::kInvalidRecord, RendezvousStatus::kInvalidTtl,
-                            RendezvousStatus::kInvalidCookie, RendezvousStatus::kNotAuthorized,
-                            RendezvousStatus::kUnavailable}) {
-    if (word == ToString(status)) return status;
-  }
-  return RendezvousStatus::kInternalError;
 }
 
 }  // namespace
@@ -63,7 +54,7 @@ std::string EncodeRequest(RendezvousVerb verb, const Registrations::Request& req
   }
   auto payload = Json::object();
   payload["namespaces"] = std::move(names);
-  if (verb == RendezvousVerb::kRegister) payload["ttl_s"] = Json::number(ToSeconds(request.ttl));
+  if (request.ttl) payload["ttl_s"] = Json::number(ToSeconds(*request.ttl));
   return EncodeSigned(VerbName(verb), std::move(payload), request.sent_ms, server, request.record,
                       key);
 }
@@ -73,8 +64,7 @@ RequestOrError DecodeRequest(std::string_view text, RendezvousVerb verb, const P
   auto decoded = DecodeSigned(text, VerbName(verb), server, read);
   if (!decoded.error.ok()) return {std::move(decoded.error), {}};
   const auto& request = *decoded.request;
-  RequestOrError out{{}, {Registrations::Request{{}, *request.record, Duration(0), 0}}};
-  out.request.front().sent_ms = request.sent_ms;
+  RequestOrError out{{}, {Registrations::Request{{}, *request.record, {}, request.sent_ms}}};
   out.error = ReadPayload(request.payload, verb, out.request.front());
   if (!out.error.ok()) out.request.clear();
   return out;
@@ -92,12 +82,13 @@ std::string EncodeRegistered(Duration ttl) {
 }
 
 std::string EncodeDiscovered(const std::string& name, const Registrations::Answer& answer) {
-  const auto quoted = Json::string(name).serialize();
+  const std::string space =
+      name.empty() ? "" : R"("namespace":)" + Json::string(name).serialize() + ",";
   std::string out = R"({"status":"OK","records":[)";
   for (const auto& found : answer.found) {
     if (out.back() != '[') out += ',';
-    out += R"({"namespace":)" + quoted + R"(,"record":)" + found.record.envelope() +
-           R"(,"ttl_s":)" + std::to_string(ToSeconds(found.ttl)) + "}";
+    out += "{" + space + R"("record":)" + *found.envelope + R"(,"ttl_s":)" +
+           std::to_string(ToSeconds(found.ttl)) + "}";
   }
   out += R"(],"cookie":")" + answer.cookie + R"("})";
   return out;
@@ -109,7 +100,7 @@ Result<ServerAnswer> DecodeAnswer(std::string_view text, const ReadRecord& read)
   const auto word = GetString(*json, "status", 64);
   if (!word) return word.error().In("index server");
   ServerAnswer answer;
-  answer.error.status = ParseStatus(*word);
+  answer.error.status = ParseRendezvousStatus(*word);
   if (json->has_field("text")) {
     auto why = GetString(*json, "text", 1024);
     if (why) answer.error.text = *std::move(why);

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "base/json.h"
-#include "index/registrations.h"
+#include "index/rendezvous_status.h"
 #include "index/verified_records.h"
 
 namespace shoal::index {

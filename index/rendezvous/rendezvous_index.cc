@@ -19,7 +19,9 @@ namespace shoal::index {
 namespace {
 
 constexpr int kDiscoverLimit = 500;  // records an answer: at most 2 MiB
-constexpr int kResolveLimit = 64;    // more holders of one blob never help one pull
+// Between an answer and the next question: a room where much happens is asked 20 times a second.
+constexpr Duration kPollPause = std::chrono::milliseconds(50);
+constexpr int kResolveLimit = 64;  // more holders of one blob never help one pull
 
 }  // namespace
 
@@ -31,15 +33,17 @@ struct RendezvousIndex::Face {
 class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousIndex::Impl> {
  public:
   Impl(Options options, IoThread& io, Executor& loop, const SigningKey& key,
-       std::unique_ptr<PinFile> pins, std::weak_ptr<Face> face)
+       OwnCertificate certificate, std::unique_ptr<PinFile> pins, std::weak_ptr<Face> face)
       : options_(std::move(options)),
         context_(io.context()),
         gate_(std::make_shared<Gate>(io)),
         loop_(loop),
         key_(key),
+        certificate_(std::move(certificate)),
         pins_(std::move(pins)),
         face_(std::move(face)),
         timer_(io.context()),
+        poll_timer_(io.context()),
         rng_(RandomSeed()) {}
 
   Status Open() {
@@ -48,7 +52,8 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
       if (!url) return url.error();
       // The configuration's word is above what was remembered.
       if (!url->pin) url->pin = pins_->Find(url->target);
-      servers_.push_back(std::make_unique<ServerLink>(*url, options_.pin_file));
+      servers_.push_back(
+          std::make_unique<ServerLink>(*url, options_.pin_file, certificate_, options_.patience));
     }
     if (servers_.empty()) {
       return Error{Code::kInvalid,
@@ -85,6 +90,7 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
     stopped_ = true;
     gate_->Shut();  // requests under way end by themselves, some time
     timer_.cancel();
+    poll_timer_.cancel();
     asker_->Stop();
     resolving_.clear();
     servers_.clear();
@@ -127,13 +133,13 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
         [self = shared_from_this(), id](const boost::system::error_code& error) {
           if (!error) self->Resolved(id, {});
         });
-    Server().Discover(key, kResolveLimit, "", OnIo([this, id](const Result<ServerAnswer>& answer) {
-                        if (!answer || !answer->error.ok()) return Resolved(id, {});
-                        auto records = answer->records;
-                        std::erase_if(records,
-                                      [&](const SignedRecord& r) { return r.id() == key_.id(); });
-                        Resolved(id, std::move(records));
-                      }));
+    Server().Discover(
+        key, kResolveLimit, "", Duration(0), OnIo([this, id](const Result<ServerAnswer>& answer) {
+          if (!answer || !answer->error.ok()) return Resolved(id, {});
+          auto records = answer->records;
+          std::erase_if(records, [&](const SignedRecord& r) { return r.id() == key_.id(); });
+          Resolved(id, std::move(records));
+        }));
   }
 
  private:
@@ -190,16 +196,18 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
     if (discovering_ || stopped_ || !self_) return;
     discovering_ = true;
     to_ask_.assign(rooms_.begin(), rooms_.end());
-    DiscoverNext();
+    DiscoverNext(Duration(0));
   }
 
-  void DiscoverNext() {
+  // wait  for news; none the first time, so that a dead server is found soon.
+  void DiscoverNext(Duration wait) {
     if (to_ask_.empty()) {
       discovering_ = false;
+      if (rooms_.size() == 1) AskAgain();
       return;
     }
     const Key room = to_ask_.back();
-    Server().Discover(room, kDiscoverLimit, cookies_[room],
+    Server().Discover(room, kDiscoverLimit, cookies_[room], wait,
                       OnIo([this, room, life = life_](const Result<ServerAnswer>& answer) {
                         OnDiscovered(room, life, answer);
                       }));
@@ -210,7 +218,7 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
     if (!answer) return Fail(answer.error().text, life);
     if (answer->error.status == RendezvousStatus::kInvalidCookie && !cookies_[room].empty()) {
       Forgotten();
-      return DiscoverNext();
+      return DiscoverNext(Duration(0));
     }
     if (!answer->error.ok()) return Fail(Trouble(answer->error), life);
     Trust();
@@ -224,22 +232,41 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
     if (answer->given < kDiscoverLimit) to_ask_.pop_back();
     Report(true, "");
     Flush();
-    DiscoverNext();
+    DiscoverNext(Duration(0));
+  }
+
+  // With one room: its next news, at once.
+  void AskAgain() {
+    discovering_ = true;
+    poll_timer_.expires_after(kPollPause);
+    poll_timer_.async_wait(
+        [self = shared_from_this(), life = life_](const boost::system::error_code& error) {
+          if (error || self->stopped_ || life != self->life_) return;
+          self->to_ask_.assign(self->rooms_.begin(), self->rooms_.end());
+          self->DiscoverNext(self->options_.sync_interval);
+        });
   }
 
   // Registers what is due, then takes back what is withdrawn; one request at a time, so that
   // `sent` arrives in order.
   void Flush() {
     if (flushing_ || stopped_ || !self_ || !Server().id()) return;
-    Registrations::Request request{{}, *self_, options_.ttl, 0};
+    Registrations::Request request{{}, *self_, {}, 0};
     auto verb = RendezvousVerb::kRegister;
     const Time now = SteadyNow();
-    for (const auto& [key, since] : registered_) {
-      if (request.namespaces.size() == kNamespacesPerRequestMax) break;
-      if (!since || now >= *since + options_.ttl / 2) request.namespaces.push_back(key);
+    // Rooms first: they are few, and their record serves all.
+    for (const bool rooms : {true, false}) {
+      if (!request.namespaces.empty()) break;
+      request.ttl = rooms ? options_.ttl : options_.blob_ttl;
+      for (const auto& [key, due] : registered_) {
+        if (request.namespaces.size() == kNamespacesPerRequestMax) break;
+        if (rooms_.contains(key) == rooms && (!due || now >= *due))
+          request.namespaces.push_back(key);
+      }
     }
     if (request.namespaces.empty()) {
       verb = RendezvousVerb::kUnregister;
+      request.ttl = std::nullopt;
       for (const auto& key : withdrawn_) {
         if (request.namespaces.size() == kNamespacesPerRequestMax) break;
         request.namespaces.push_back(key);
@@ -250,13 +277,22 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
     last_sent_ms_ = std::max(last_sent_ms_ + 1, ToUnixMs(WallNow()));
     request.sent_ms = last_sent_ms_;
     Server().Change(verb, EncodeRequest(verb, request, *Server().id(), key_),
-                    OnIo([this, verb, names = request.namespaces, now, life = life_,
+                    OnIo([this, verb, names = request.namespaces, due = DueAfter(now, request.ttl),
+                          life = life_,
                           sequence = self_->record().sequence](const Result<ServerAnswer>& answer) {
-                      OnChanged(verb, names, now, life, sequence, answer);
+                      OnChanged(verb, names, due, life, sequence, answer);
                     }));
   }
 
-  void OnChanged(RendezvousVerb verb, const std::vector<Key>& names, Time asked, int life,
+  // At half of the TTL, give or take a tenth of it, so that hosts that came together part.
+  Time DueAfter(Time now, std::optional<Duration> ttl) {
+    const auto tenth = ttl.value_or(Duration(0)) / 10;
+    return now + 4 * tenth +
+           Duration(static_cast<std::int64_t>(
+               rng_.Below(static_cast<std::uint64_t>(2 * tenth.count()) + 1)));
+  }
+
+  void OnChanged(RendezvousVerb verb, const std::vector<Key>& names, Time due, int life,
                  std::uint64_t sequence, const Result<ServerAnswer>& answer) {
     if (life != life_) return;
     flushing_ = false;
@@ -267,7 +303,7 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
         withdrawn_.erase(name);
       } else if (const auto it = registered_.find(name); it != registered_.end()) {
         // The record may have changed meanwhile.
-        if (!rooms_.contains(name) || sequence == self_->record().sequence) it->second = asked;
+        if (!rooms_.contains(name) || sequence == self_->record().sequence) it->second = due;
       }
     }
     Report(true, "");
@@ -299,7 +335,7 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
     cookies_.clear();
     withdrawn_.clear();
     asker_->ForgetKnown();
-    for (auto& [key, since] : registered_) since = std::nullopt;
+    for (auto& [key, due] : registered_) due = std::nullopt;
   }
 
   void Fail(const std::string& text, int life) {
@@ -331,9 +367,11 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
   std::shared_ptr<Gate> gate_;  // to our thread; owners: we, and requests under way
   Executor& loop_;
   SigningKey key_;
+  OwnCertificate certificate_;
   std::unique_ptr<PinFile> pins_;
   std::weak_ptr<Face> face_;
   boost::asio::steady_timer timer_;
+  boost::asio::steady_timer poll_timer_;
   Rng rng_;
   std::vector<std::unique_ptr<ServerLink>> servers_;
   std::size_t current_ = 0;
@@ -343,7 +381,7 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
 
   std::optional<SignedRecord> self_;
   std::set<Key> rooms_;
-  std::map<Key, std::optional<Time>> registered_;  // what we want there, and since when it is
+  std::map<Key, std::optional<Time>> registered_;  // what we want there, and when it is due again
   std::set<Key> withdrawn_;
   std::map<Key, std::string> cookies_;
   std::vector<Key> to_ask_;
@@ -365,10 +403,13 @@ Result<std::unique_ptr<RendezvousIndex>> RendezvousIndex::Start(Options options,
                                                                 OnRecord on_record) {
   auto pins = PinFile::Open(options.pin_file);
   if (!pins) return pins.error();
+  auto certificate = OwnCertificate::Make(key);
+  if (!certificate) return certificate.error();
   auto face = std::make_shared<Face>(
       Face{std::move(on_record),
            {"rendezvous", options.urls.empty() ? "" : options.urls.front(), false, "connecting"}});
-  auto impl = std::make_shared<Impl>(std::move(options), io, loop, key, *std::move(pins), face);
+  auto impl = std::make_shared<Impl>(std::move(options), io, loop, key, *certificate,
+                                     *std::move(pins), face);
   if (auto opened = impl->Open(); !opened) return opened.error();
   io.Post([impl] { impl->Tick(); });
   return std::unique_ptr<RendezvousIndex>(

@@ -16,7 +16,9 @@ namespace shoal::index {
 // - One server is used at a time: the first of the list that answers, until it fails; then the
 //   next one. All state there is made anew.
 // - Our record is registered under our rooms and keys, again when it changes and at half the TTL.
-// - Each room is asked for what is new every sync_interval, give or take a quarter.
+// - The room is asked for what is new all the time: the server waits for up to sync_interval until
+//   there is something. Several rooms are asked one after the other every sync_interval, give or
+//   take a quarter.
 // - A server that has forgotten us (it refuses our cookie) is told everything at once.
 // - A server without a pin in its URL is trusted on first use; the pin is kept in pin_file.
 class RendezvousIndex : public PeerIndex {
@@ -25,7 +27,10 @@ class RendezvousIndex : public PeerIndex {
     std::vector<std::string> urls;  // "https://host:7383#PEERID", tried in order; at least one
     std::string pin_file;
     Duration sync_interval = std::chrono::seconds(10);
-    Duration ttl = std::chrono::minutes(5);
+    Duration ttl = std::chrono::minutes(5);  // of rooms; renewed at half of it
+    // Of blobs. Long, for they are many: the record, which the room renews, ends them sooner.
+    Duration blob_ttl = std::chrono::hours(1);
+    Duration patience = std::chrono::seconds(1);  // then a server is taken for dead
   };
 
   // A server that is away is not an error: it is tried again every sync_interval.

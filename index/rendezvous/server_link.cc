@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "index/keyfile/pin_file.h"
+#include "index/query.h"
 #include "index/rendezvous/record_cache.h"
 #include "index/rendezvous/tls.h"
 
@@ -16,8 +17,8 @@ namespace {
 
 namespace http = web::http;
 
-// Bounds connecting, and each wait for bytes.
-constexpr std::chrono::seconds kRequestTimeout{5};
+// A server that waits for news for this long at most: index/query.h.
+constexpr Duration kWaitMax = std::chrono::milliseconds(kDiscoverWaitMsMax);
 
 // About 2 MiB. The members of many swarms; who is not kept is only verified again.
 constexpr std::size_t kRecordsKept = 1000;
@@ -45,11 +46,13 @@ Result<ServerUrl> ParseServerUrl(const std::string& url) {
 
 class ServerLink::Impl : public std::enable_shared_from_this<ServerLink::Impl> {
  public:
-  Impl(const ServerUrl& url, std::string pinned_by)
+  Impl(const ServerUrl& url, std::string pinned_by, const OwnCertificate& certificate,
+       Duration patience)
       : target_(url.target),
         pinned_by_(std::move(pinned_by)),
         pin_(std::make_shared<PinCheck>(url.pin)),
-        client_(web::uri(url.target), Config(pin_)) {}
+        quick_(web::uri(url.target), Config(pin_, certificate, patience)),
+        patient_(web::uri(url.target), Config(pin_, certificate, kWaitMax + patience)) {}
 
   [[nodiscard]] std::optional<PeerId> id() const { return pin_->id(); }
 
@@ -57,17 +60,19 @@ class ServerLink::Impl : public std::enable_shared_from_this<ServerLink::Impl> {
     http::http_request request(http::methods::POST);
     request.set_request_uri(path);
     request.set_body(std::move(body), "application/json");
-    Request(request, done);
+    Request(request, false, done);
   }
 
-  void Request(http::http_request request, const OnAnswer& done) {
+  // waits  the server may wait for news before it answers.
+  void Request(http::http_request request, bool waits, const OnAnswer& done) {
     request.set_progress_handler(
         [](http::message_direction::direction direction, utility::size64_t bytes) {
           if (direction == http::message_direction::download && bytes > kRendezvousAnswerBytesMax) {
             throw std::length_error("the answer is too long");
           }
         });
-    client_.request(request)
+    (waits ? patient_ : quick_)
+        .request(request)
         .then([](const http::http_response& response) { return response.extract_vector(); })
         .then(
             [self = shared_from_this(), done](const pplx::task<std::vector<unsigned char>>& body) {
@@ -76,12 +81,17 @@ class ServerLink::Impl : public std::enable_shared_from_this<ServerLink::Impl> {
   }
 
  private:
-  static http::client::http_client_config Config(const std::shared_ptr<PinCheck>& pin) {
+  static http::client::http_client_config Config(const std::shared_ptr<PinCheck>& pin,
+                                                 const OwnCertificate& certificate,
+                                                 Duration patience) {
     http::client::http_client_config config;
-    config.set_timeout(kRequestTimeout);
+    config.set_timeout(patience);
     // cpprestsdk keeps this as long as any of its contexts.
-    config.set_ssl_context_callback(
-        [pin](boost::asio::ssl::context& ssl) { pin->Use(ssl.native_handle()); });
+    config.set_ssl_context_callback([pin, certificate](boost::asio::ssl::context& ssl) {
+      pin->Use(ssl.native_handle());
+      // Without one the server refuses us, which is told like any other failure.
+      static_cast<void>(certificate.Use(ssl.native_handle()));
+    });
     return config;
   }
 
@@ -105,11 +115,14 @@ class ServerLink::Impl : public std::enable_shared_from_this<ServerLink::Impl> {
   std::string pinned_by_;
   std::shared_ptr<PinCheck> pin_;  // owners: we, and the client's configuration
   RecordCache verified_{kRecordsKept};
-  http::client::http_client client_;
+  http::client::http_client quick_;
+  http::client::http_client patient_;
 };
 
-ServerLink::ServerLink(ServerUrl url, std::string pinned_by)
-    : url_(std::move(url)), impl_(std::make_shared<Impl>(url_, std::move(pinned_by))) {}
+ServerLink::ServerLink(ServerUrl url, std::string pinned_by, const OwnCertificate& certificate,
+                       Duration patience)
+    : url_(std::move(url)),
+      impl_(std::make_shared<Impl>(url_, std::move(pinned_by), certificate, patience)) {}
 
 ServerLink::~ServerLink() = default;
 
@@ -125,14 +138,15 @@ void ServerLink::AskSwarm(std::string body, OnAnswer done) {
 }
 
 void ServerLink::Discover(const std::string& name, int limit, const std::string& cookie,
-                          OnAnswer done) {
-  web::uri_builder uri("/v1/discover");
-  uri.append_query("namespace", name);
-  uri.append_query("limit", limit);
-  if (!cookie.empty()) uri.append_query("cookie", cookie);
+                          Duration wait, OnAnswer done) {
+  std::string target = "/v1/discover?limit=" + std::to_string(limit);
+  if (!name.empty()) target += "&namespace=" + EscapeQuery(name);
+  if (!cookie.empty()) target += "&cookie=" + cookie;
+  const auto wait_ms = std::chrono::duration_cast<std::chrono::milliseconds>(wait).count();
+  if (wait_ms > 0) target += "&wait_ms=" + std::to_string(wait_ms);
   http::http_request request(http::methods::GET);
-  request.set_request_uri(uri.to_uri());
-  impl_->Request(request, done);
+  request.set_request_uri(web::uri(target));
+  impl_->Request(request, wait_ms > 0, done);
 }
 
 }  // namespace shoal::index

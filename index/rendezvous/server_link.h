@@ -8,6 +8,7 @@
 
 #include "base/digest.h"
 #include "base/result.h"
+#include "index/rendezvous/tls.h"
 #include "index/rendezvous_messages.h"
 
 namespace shoal::index {
@@ -28,7 +29,9 @@ class ServerLink {
   using OnAnswer = std::function<void(Result<ServerAnswer>)>;
 
   // pinned_by  what people edit when the server's identity has changed.
-  ServerLink(ServerUrl url, std::string pinned_by);
+  // patience   for connecting, and for each wait for bytes; a Discover that waits has more.
+  ServerLink(ServerUrl url, std::string pinned_by, const OwnCertificate& certificate,
+             Duration patience);
   ~ServerLink();
 
   [[nodiscard]] const std::string& target() const { return url_.target; }
@@ -37,7 +40,9 @@ class ServerLink {
 
   void Change(RendezvousVerb verb, std::string body, OnAnswer done);
   void AskSwarm(std::string body, OnAnswer done);
-  void Discover(const std::string& name, int limit, const std::string& cookie, OnAnswer done);
+  // wait  how long the server may wait for news; on a connection of its own.
+  void Discover(const std::string& name, int limit, const std::string& cookie, Duration wait,
+                OnAnswer done);
 
  private:
   class Impl;

@@ -36,8 +36,8 @@ std::optional<PublicKey> KeyOf(X509* certificate) {
 
 }  // namespace
 
-Result<ServerCertificate> ServerCertificate::Make(const SigningKey& key) {
-  ServerCertificate out;
+Result<OwnCertificate> OwnCertificate::Make(const SigningKey& key) {
+  OwnCertificate out;
   const auto& seed = key.seed();
   out.key_ = std::shared_ptr<EVP_PKEY>(
       EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr,
@@ -65,7 +65,7 @@ Result<ServerCertificate> ServerCertificate::Make(const SigningKey& key) {
   return out;
 }
 
-bool ServerCertificate::Use(SSL_CTX* context) const {
+bool OwnCertificate::Use(SSL_CTX* context) const {
   return SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) == 1 &&
          SSL_CTX_set_ciphersuites(context, kSuites) == 1 &&
          SSL_CTX_use_certificate(context, certificate_.get()) == 1 &&

@@ -14,10 +14,10 @@
 namespace shoal::index {
 
 // A key and a certificate made of it, valid from 1970 to 9999: pins decide, not dates.
-class ServerCertificate {
+class OwnCertificate {
  public:
-  static Result<ServerCertificate> Make(const SigningKey& key);
-  // Prepares a context for accepting. Returns whether OpenSSL took it.
+  static Result<OwnCertificate> Make(const SigningKey& key);
+  // Makes `context` show it. Returns whether OpenSSL took it.
   bool Use(SSL_CTX* context) const;
 
  private:

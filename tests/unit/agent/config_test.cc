@@ -100,6 +100,14 @@ TEST(ConfigTest, ReadsLimits) {
             std::string::npos);
 }
 
+TEST(ConfigTest, TimesOfRegistrationsFitTogether) {
+  EXPECT_EQ(ErrorOf("[rendezvous]\nttl_min = \"10s\"\nttl_default = \"10s\"\nttl_max = \"10s\"\n"),
+            "");
+  EXPECT_NE(ErrorOf("[rendezvous]\nttl_max = \"1h\"\n").find("ttl_default"), std::string::npos);
+  EXPECT_NE(ErrorOf("[rendezvous]\nttl_min = \"3h\"\n").find("ttl_default"), std::string::npos);
+  EXPECT_NE(ErrorOf("[rendezvous]\nttl_max = \"73h\"\n").find("72h"), std::string::npos);
+}
+
 TEST(ConfigTest, AsksForWhatAnIndexNeeds) {
   EXPECT_EQ(ErrorOf("[index]\nuse = [\"static\"]\n"), "");  // others may list us
   EXPECT_NE(ErrorOf("[index]\nuse = [\"rendezvous\"]\n").find("index.rendezvous"),

@@ -1,3 +1,5 @@
+#include "agent/index_server.h"
+
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,16 +9,19 @@
 
 #include <map>
 
+#include "index/lmdb/env.h"
 #include "index/net/io_thread.h"
+#include "index/registration_rows.h"
 #include "index/rendezvous/rendezvous_index.h"
-#include "index/rendezvous/server.h"
 #include "index/rendezvous/server_link.h"
 #include "tests/unit/index/adapters/live_records.h"
 #include "tests/unit/index/adapters/temp_dir.h"
 #include "tests/unit/index/adapters/test_loop.h"
 
-namespace shoal::index {
+namespace shoal::agent {
 namespace {
+
+using namespace index;  // NOLINT: what is tested here is the index, behind its server
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
@@ -55,10 +60,45 @@ class RendezvousTest : public testing::Test {
     std::map<PeerId, std::uint64_t> seen;  // to the sequence of the record
   };
 
-  std::unique_ptr<RendezvousServer> Serve(int key, std::uint16_t port) {
-    auto server = RendezvousServer::Start({{"127.0.0.1", port}, {}, {}}, KeyNo(key), loop_);
+  // Its database is named by the key.
+  std::unique_ptr<IndexServer> Serve(int key, std::uint16_t port,
+                                     IndexServer::Options options = {}) {
+    options.listen = {"127.0.0.1", port};
+    options.service.dir = dir_ / ("index" + std::to_string(key));
+    auto server = IndexServer::Start(options, KeyNo(key));
     EXPECT_TRUE(server.ok()) << server.error().text;
-    return std::move(server).value();
+    return server.ok() ? std::move(server).value() : nullptr;
+  }
+  static ServerLink Link(std::uint16_t port, int key = 50) {
+    return {{Url(port), std::nullopt}, "", *OwnCertificate::Make(KeyNo(key)), seconds(20)};
+  }
+  using Send = std::function<void(ServerLink&, ServerLink::OnAnswer)>;
+  ServerAnswer AskLink(ServerLink& link, const Send& send) {
+    std::optional<Result<ServerAnswer>> got;
+    send(link, [&](Result<ServerAnswer> answer) {
+      loop_.Post([&, answer = std::move(answer)] { got = answer; });
+    });
+    EXPECT_TRUE(loop_.RunUntil([&] { return got.has_value(); }));
+    if (got && got->ok()) return **got;
+    ADD_FAILURE() << (got ? got->error().text : "no answer");
+    return {{RendezvousStatus::kInternalError, ""}, {}, {}, 0, "", {}};
+  }
+  RendezvousStatus Register(ServerLink& link, int server, int peer, std::vector<std::string> names,
+                            std::int64_t sent) {
+    const auto key = KeyNo(peer);
+    const auto body = EncodeRequest(RendezvousVerb::kRegister,
+                                    {std::move(names), LiveRecord(key), seconds(60), sent},
+                                    KeyNo(server).id(), key);
+    return AskLink(link,
+                   [&](ServerLink& to, ServerLink::OnAnswer done) {
+                     to.Change(RendezvousVerb::kRegister, body, std::move(done));
+                   })
+        .error.status;
+  }
+  ServerAnswer Discover(ServerLink& link, const std::string& name, const std::string& cookie = "") {
+    return AskLink(link, [&](ServerLink& to, ServerLink::OnAnswer done) {
+      to.Discover(name, 100, cookie, Duration(0), std::move(done));
+    });
   }
 
   static std::string Url(std::uint16_t port) { return "https://127.0.0.1:" + std::to_string(port); }
@@ -66,10 +106,14 @@ class RendezvousTest : public testing::Test {
   std::unique_ptr<Host> Start(int n, std::vector<std::string> urls) {
     auto host = std::make_unique<Host>(Host{KeyNo(n), nullptr, {}});
     Host* raw = host.get();
-    auto index = RendezvousIndex::Start(
-        {std::move(urls), dir_ / ("pins" + std::to_string(n)), milliseconds(50), seconds(60)}, io_,
-        loop_, host->key,
-        [raw](const SignedRecord& record) { raw->seen[record.id()] = record.record().sequence; });
+    auto index = RendezvousIndex::Start({.urls = std::move(urls),
+                                         .pin_file = dir_ / ("pins" + std::to_string(n)),
+                                         .sync_interval = milliseconds(50),
+                                         .ttl = seconds(60),
+                                         .patience = patience_},
+                                        io_, loop_, host->key, [raw](const SignedRecord& record) {
+                                          raw->seen[record.id()] = record.record().sequence;
+                                        });
     EXPECT_TRUE(index.ok()) << index.error().text;
     host->index = std::move(index).value();
     return host;
@@ -98,6 +142,7 @@ class RendezvousTest : public testing::Test {
   }
 
   TempDir dir_;
+  Duration patience_ = seconds(20);
   std::uint16_t port_ = FreeTcpPort();
   TestLoop loop_;
   IoThread io_;
@@ -115,7 +160,7 @@ TEST_F(RendezvousTest, PeersOfARoomFindEachOther) {
       << b->index->status().text;
   EXPECT_FALSE(a->seen.contains(a->key.id()));
   EXPECT_TRUE(a->index->status().ok);
-  EXPECT_EQ(server->peer_count(), 2U);
+  EXPECT_EQ(server->counts().peers, 2U);
   // A newer record comes through as well.
   b->index->Advertise(LiveRecord(b->key, 2), 7, 1);
   ASSERT_TRUE(loop_.RunUntil([&] { return a->seen[b->key.id()] == 2; }));
@@ -129,7 +174,7 @@ TEST_F(RendezvousTest, ResolvesWhoAdvertisesABlobUntilItIsWithdrawn) {
   a->index->Advertise(LiveRecord(a->key), 7, 1);
   a->index->AdvertiseKey(key);
   ASSERT_TRUE(
-      loop_.RunUntil([&] { return server->registration_count() == 2 && a->index->status().ok; }));
+      loop_.RunUntil([&] { return server->counts().registrations == 2 && a->index->status().ok; }));
   const auto resolve = [&](Host& host) {
     std::optional<std::vector<SignedRecord>> found;
     host.index->Resolve(key, seconds(5),
@@ -150,7 +195,7 @@ TEST_F(RendezvousTest, ManyKeysGoInSeveralRequests) {
   const auto a = Start(1, {Url(port_)});
   for (int n = 0; n < 250; ++n) a->index->AdvertiseKey("blob/" + std::to_string(n));
   a->index->Advertise(LiveRecord(a->key), 7, 1);
-  EXPECT_TRUE(loop_.RunUntil([&] { return server->registration_count() == 251; }));
+  EXPECT_TRUE(loop_.RunUntil([&] { return server->counts().registrations == 251; }));
 }
 
 TEST_F(RendezvousTest, ResolveKeepsItsBoundWhenNobodyAnswers) {
@@ -174,7 +219,7 @@ TEST_F(RendezvousTest, RefusesAServerThatIsNotThePinnedOne) {
     return a->index->status().text.find("not the one we know") != std::string::npos;
   })) << a->index->status().text;
   EXPECT_FALSE(a->index->status().ok);
-  EXPECT_EQ(server->registration_count(), 0U);
+  EXPECT_EQ(server->counts().registrations, 0U);
 }
 
 TEST_F(RendezvousTest, RemembersWhomItTrustedFirst) {
@@ -217,17 +262,9 @@ TEST_F(RendezvousTest, TellsAServerThatBeganAnewEverything) {
 
 TEST_F(RendezvousTest, AnswersWrongRequestsWithTheWordForIt) {
   const auto server = Serve(100, port_);
-  const ServerLink link({Url(port_), std::nullopt}, "");
+  auto link = Link(port_);
   const auto id = KeyNo(100).id();
-  const auto ask = [&](const std::function<void(ServerLink&, ServerLink::OnAnswer)>& send) {
-    std::optional<Result<ServerAnswer>> got;
-    send(const_cast<ServerLink&>(link), [&](Result<ServerAnswer> answer) {
-      loop_.Post([&, answer = std::move(answer)] { got = answer; });
-    });
-    EXPECT_TRUE(loop_.RunUntil([&] { return got.has_value(); }));
-    if (!got->ok()) ADD_FAILURE() << got->error().text;
-    return got->ok() ? (*got)->error.status : RendezvousStatus::kInternalError;
-  };
+  const auto ask = [&](const Send& send) { return AskLink(link, send).error.status; };
   const auto change = [&](std::string body) {
     return ask([&](ServerLink& to, ServerLink::OnAnswer done) {
       to.Change(RendezvousVerb::kRegister, body, std::move(done));
@@ -235,27 +272,25 @@ TEST_F(RendezvousTest, AnswersWrongRequestsWithTheWordForIt) {
   };
   EXPECT_EQ(change(""), RendezvousStatus::kNotAuthorized);
   EXPECT_EQ(change("{}"), RendezvousStatus::kInvalidRecord);
-  EXPECT_EQ(change(std::string(kRendezvousRequestBytesMax + 1, ' ')),
-            RendezvousStatus::kNotAuthorized);
-  EXPECT_EQ(change(std::string(std::size_t{20} << 20, ' ')), RendezvousStatus::kNotAuthorized);
   const auto key = KeyNo(1);
+  const auto now = ToUnixMs(WallNow());
   const auto forged = EncodeRequest(RendezvousVerb::kRegister,
-                                    {{"a"}, LiveRecord(key), seconds(60), 1}, id, KeyNo(2));
+                                    {{"a"}, LiveRecord(key), seconds(60), now}, id, KeyNo(2));
   EXPECT_EQ(change(forged), RendezvousStatus::kNotAuthorized);
   const auto good =
-      EncodeRequest(RendezvousVerb::kRegister, {{"a"}, LiveRecord(key), seconds(60), 1}, id, key);
+      EncodeRequest(RendezvousVerb::kRegister, {{"a"}, LiveRecord(key), seconds(60), now}, id, key);
   EXPECT_EQ(change(good), RendezvousStatus::kOk);
   EXPECT_EQ(change(good), RendezvousStatus::kNotAuthorized);  // a replay
   EXPECT_EQ(ask([](ServerLink& to, ServerLink::OnAnswer done) {
-              to.Discover("a", 10, "nonsense", std::move(done));
+              to.Discover("a", 10, "nonsense", Duration(0), std::move(done));
             }),
             RendezvousStatus::kInvalidCookie);
   EXPECT_EQ(ask([](ServerLink& to, ServerLink::OnAnswer done) {
-              to.Discover("", 10, "", std::move(done));
+              to.Discover("a b", 10, "", Duration(0), std::move(done));
             }),
             RendezvousStatus::kInvalidNamespace);
   EXPECT_EQ(ask([](ServerLink& to, ServerLink::OnAnswer done) {
-              to.Discover("a", -1, "", std::move(done));
+              to.Discover("a", -1, "", Duration(0), std::move(done));
             }),
             RendezvousStatus::kInvalidNamespace);
 }
@@ -306,7 +341,7 @@ TEST_F(RendezvousTest, ASwarmAskingIsAnsweredWhenNobodyAnswersIt) {
 
 TEST_F(RendezvousTest, RefusesSwarmAskingsThatAreForgedReplayedOrForAnother) {
   const auto server = Serve(100, port_);
-  ServerLink link({Url(port_), std::nullopt}, "");
+  auto link = Link(port_);
   const auto key = KeyNo(1);
   const auto ask = [&](const PeerId& to, const SigningKey& by, std::int64_t sent) {
     const SwarmRequest request{std::make_shared<const SignedRecord>(LiveRecord(key)),
@@ -330,28 +365,124 @@ TEST_F(RendezvousTest, RefusesSwarmAskingsThatAreForgedReplayedOrForAnother) {
   EXPECT_EQ(ask(id, key, 1), RendezvousStatus::kOk);  // not too old while few were heard
 }
 
-TEST_F(RendezvousTest, EndsWithRequestsThatItsLoopNeverCameTo) {
+TEST_F(RendezvousTest, LosesNothingThatItAnsweredAndKnowsItsCookies) {
   auto server = Serve(100, port_);
-  TestLoop answers;
-  ServerLink link({Url(port_), std::nullopt}, "");
-  int answered = 0;
-  for (int n = 0; n < 8; ++n) {
-    link.Discover("a", 10, "",
-                  [&](const Result<ServerAnswer>&) { answers.Post([&] { ++answered; }); });
+  std::string cookie;
+  const auto now = ToUnixMs(WallNow());
+  {
+    auto link = Link(port_);
+    ASSERT_EQ(Register(link, 100, 1, {"a"}, now), RendezvousStatus::kOk);
+    cookie = Discover(link, "a").cookie;
+    ASSERT_EQ(Register(link, 100, 2, {"a", "b"}, now), RendezvousStatus::kOk);
   }
-  // Two are before the loop, which is busy elsewhere.
-  ASSERT_TRUE(loop_.WaitFor(2));
   server.reset();
-  loop_.RunWhatWaits();
-  EXPECT_TRUE(answers.RunUntil([&] { return answered == 8; }));
+  server = Serve(100, port_);
+  ASSERT_NE(server, nullptr);
+  EXPECT_EQ(server->counts().registrations, 3U);
+  auto link = Link(port_);
+  const auto later = Discover(link, "a", cookie);
+  ASSERT_EQ(later.records.size(), 1U);
+  EXPECT_EQ(later.records[0].id(), KeyNo(2).id());
+  EXPECT_EQ(Discover(link, "").records.size(), 2U);
+  EXPECT_EQ(Register(link, 100, 2, {"a"}, now), RendezvousStatus::kNotAuthorized);  // a replay
+}
+
+TEST_F(RendezvousTest, AnswersWhoWaitsWhenSomebodyComes) {
+  const auto server = Serve(100, port_);
+  auto link = Link(port_);
+  std::optional<Result<ServerAnswer>> got;
+  link.Discover("room/open", 10, "", seconds(30), [&](Result<ServerAnswer> answer) {
+    loop_.Post([&, answer = std::move(answer)] { got = answer; });
+  });
+  auto other = Link(port_, 51);
+  while (server->counts().waiters == 0) static_cast<void>(Discover(other, "elsewhere"));
+  ASSERT_EQ(Register(other, 100, 1, {"room/open"}, ToUnixMs(WallNow())), RendezvousStatus::kOk);
+  ASSERT_TRUE(loop_.RunUntil([&] { return got.has_value(); }));
+  ASSERT_TRUE(got->ok()) << got->error().text;
+  ASSERT_EQ((*got)->records.size(), 1U);
+  EXPECT_EQ(server->counts().waiters, 0U);
+}
+
+TEST_F(RendezvousTest, GoesOnWhenItsDatabaseIsFull) {
+  IndexServer::Options options;
+  options.service.map_max = Bytes(256 << 10);
+  const auto server = Serve(100, port_, options);
+  ASSERT_NE(server, nullptr);
+  auto link = Link(port_);
+  auto sent = ToUnixMs(WallNow());
+  ASSERT_EQ(Register(link, 100, 1, {"a"}, ++sent), RendezvousStatus::kOk);
+  RendezvousStatus status = RendezvousStatus::kOk;
+  int full = 2;
+  for (; status == RendezvousStatus::kOk && full < 500; ++full) {
+    status = Register(link, 100, full, {"a", std::string(200, 'x')}, ++sent);
+  }
+  EXPECT_EQ(status, RendezvousStatus::kUnavailable);
+  EXPECT_FALSE(Discover(link, "a").records.empty());
+  // What takes rows away makes room.
+  const auto leave = [&](int peer) {
+    const auto body =
+        EncodeRequest(RendezvousVerb::kUnregister,
+                      {{"a", std::string(200, 'x')}, LiveRecord(KeyNo(peer)), {}, ++sent},
+                      KeyNo(100).id(), KeyNo(peer));
+    static_cast<void>(AskLink(link, [&](ServerLink& to, ServerLink::OnAnswer done) {
+      to.Change(RendezvousVerb::kUnregister, body, std::move(done));
+    }));
+  };
+  for (int peer = 2; peer < full; ++peer) leave(peer);
+  EXPECT_EQ(Register(link, 100, 600, {"a"}, ++sent), RendezvousStatus::kOk);
+}
+
+TEST_F(RendezvousTest, BeginsAnewOverAnOlderDatabaseAndLeavesALaterOne) {
+  const std::string dir = dir_ / "index100";
+  const auto write = [&](std::uint64_t version) {
+    auto env = LmdbEnv::Open(dir, Bytes(1 << 20));
+    ASSERT_TRUE(env.ok());
+    auto table = (*env)->Table("registrations");
+    ASSERT_TRUE((*env)
+                    ->Write([&](LmdbTxn& txn) {
+                      static_cast<void>(txn.Put(*table, "p-of-long-ago", "x"));
+                      return txn.Put(*table, MetaKey("version"), NumberValue(version));
+                    })
+                    .ok());
+  };
+  write(0);
+  EXPECT_NE(Serve(100, port_), nullptr);
+  write(2);
+  IndexServer::Options options;
+  options.listen = {"127.0.0.1", port_};
+  options.service.dir = dir;
+  const auto later = IndexServer::Start(options, KeyNo(100));
+  ASSERT_FALSE(later.ok());
+  EXPECT_EQ(later.error().code, Code::kUnsupported);
+  EXPECT_THAT(later.error().text, HasSubstr("later version"));
+}
+
+TEST_F(RendezvousTest, HoldsAFloodingPeerToItsLimitWhileOthersAreServed) {
+  IndexServer::Options options;
+  options.service.limits.per_peer_max = 150;
+  const auto server = Serve(100, port_, options);
+  auto link = Link(port_);
+  auto sent = ToUnixMs(WallNow());
+  std::vector<RendezvousStatus> statuses;
+  for (int round = 0; round < 5; ++round) {
+    std::vector<std::string> names;
+    for (int n = 0; n < 100; ++n) names.push_back(std::to_string(round * 100 + n));
+    statuses.push_back(Register(link, 100, 1, names, ++sent));
+  }
+  EXPECT_EQ(statuses[0], RendezvousStatus::kOk);
+  EXPECT_EQ(statuses[4], RendezvousStatus::kUnavailable);
+  EXPECT_EQ(server->counts().registrations, 100U);
+  EXPECT_EQ(Register(link, 100, 2, {"a"}, ++sent), RendezvousStatus::kOk);
 }
 
 TEST_F(RendezvousTest, SaysThatThePortIsTaken) {
   const SilentListener other;
-  const auto second =
-      RendezvousServer::Start({{"127.0.0.1", other.port()}, {}, {}}, KeyNo(101), loop_);
+  IndexServer::Options options;
+  options.listen = {"127.0.0.1", other.port()};
+  options.service.dir = dir_ / "index";
+  const auto second = IndexServer::Start(options, KeyNo(101));
   ASSERT_FALSE(second.ok());
-  EXPECT_THAT(second.error().text, HasSubstr("rendezvous.listen"));
+  EXPECT_THAT(second.error().text, HasSubstr(std::to_string(other.port())));
 }
 
 TEST_F(RendezvousTest, RefusesWhatIsNoServerUrl) {
@@ -364,10 +495,10 @@ TEST_F(RendezvousTest, RefusesWhatIsNoServerUrl) {
   ASSERT_TRUE(plain.ok());
   EXPECT_EQ(plain->target, "https://[fd00::1]:7383");
   EXPECT_FALSE(plain->pin);
-  const auto none = RendezvousIndex::Start({{}, dir_ / "pins", seconds(1), seconds(60)}, io_, loop_,
-                                           KeyNo(1), {});
+  const auto none =
+      RendezvousIndex::Start({.urls = {}, .pin_file = dir_ / "pins"}, io_, loop_, KeyNo(1), {});
   EXPECT_FALSE(none.ok());
 }
 
 }  // namespace
-}  // namespace shoal::index
+}  // namespace shoal::agent
