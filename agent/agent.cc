@@ -165,7 +165,7 @@ Status Agent::MakeCore() {
   fetch::HttpClient::Options client_options;
   client_options.threads = kDataThreads;
   client_options.identity = *identity;
-  client_options.connections_per_host_max = kConnectionsPerPeer;
+  client_options.connections_per_peer_max = kConnectionsPerPeer;
   client_options.rate = download_rate_.get();
   client_options.user_agent = std::string("shoal/") + SHOAL_VERSION;
   auto client = fetch::HttpClient::Start(std::move(client_options));

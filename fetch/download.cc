@@ -74,6 +74,13 @@ void Download::Impl::OnPeerGone(const PeerId& peer) {
   Withdraw(at, Holder::State::kGone);
 }
 
+void Download::Impl::OnWaiting(RequestId id) {
+  const auto found = requests_.find(id);
+  if (found == requests_.end()) return;
+  found->second.last_byte = now_;
+  progress_at_ = now_;  // those before it have bounds of their own
+}
+
 void Download::Impl::OnBytes(RequestId id, Bytes count) {
   const auto found = requests_.find(id);
   if (found == requests_.end() || count <= Bytes(0)) return;
@@ -275,6 +282,9 @@ void Download::OnMap(Time now, RequestId id, const HolderMap& map, DownloadActio
 }
 void Download::OnUpstreamSize(Time now, RequestId id, Bytes size, DownloadActions& out) {
   impl_->Run(now, out, [&] { impl_->OnUpstreamSize(id, size); });
+}
+void Download::OnWaiting(Time now, RequestId id, DownloadActions& out) {
+  impl_->Run(now, out, [&] { impl_->OnWaiting(id); });
 }
 void Download::OnBytes(Time now, RequestId id, Bytes count, DownloadActions& out) {
   impl_->Run(now, out, [&] { impl_->OnBytes(id, count); });

@@ -30,6 +30,8 @@
 //    limits.stall up to kPenaltyMax). Any other failure of a peer is treated alike. A request that
 //    is older than limits.stall and far slower than what another holder of the piece would need
 //    (kSlowFactor) is taken back too; its peer then has one request at a time for kSlowTime.
+//    While a request waits for its turn with us (OnWaiting) none of this applies, and nothing is
+//    given up.
 // 5. A piece that fails verification bans its sender and costs that piece only. Chains that
 //    contradict each other are kept apart as candidates; one is gone by at a time. While there is
 //    a contradiction the last piece is asked early: it proves where its chain ends, and refutes
@@ -211,6 +213,8 @@ class Download {
               DownloadActions& out);
   // The upstream's headers: the blob's whole length. For every FetchUpstream.
   void OnUpstreamSize(Time now, RequestId id, Bytes size, DownloadActions& out);
+  // The request has not been sent yet: it waits for others of ours to the same host to end.
+  void OnWaiting(Time now, RequestId id, DownloadActions& out);
   void OnBytes(Time now, RequestId id, Bytes count, DownloadActions& out);
   // A piece of this request was hashed from chain().Before(piece) and written. `after` is the state
   // it led to (meaningless for the last piece); `digest_ok` says, for the last piece only, whether

@@ -134,6 +134,7 @@ class Download::Impl {
   void OnBusy(RequestId id, Duration retry, const std::vector<PeerId>& others);
   void OnMap(RequestId id, const HolderMap& map);
   void OnUpstreamSize(RequestId id, Bytes size);
+  void OnWaiting(RequestId id);
   void OnBytes(RequestId id, Bytes count);
   void OnPieceHashed(RequestId id, PieceIndex piece, const ChainState& after, bool digest_ok);
   void OnRequestDone(RequestId id);

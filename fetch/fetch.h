@@ -12,11 +12,12 @@
 //   peer_score.h    PeerScore               how well a peer serves, when it may be asked again
 //   chain_choice.h  ChainChoice             chains that contradict each other
 //   download.h      Download                one blob's way here: the rules are there
+//   call_queue.h    CallQueue               whose turn it is to have a connection
 //   upstream_port.h UpstreamPort            bytes from a registry
 //
 // Invariants: a piece counts as here only after it was verified under the chain we go by; Proved
 // comes only when every piece was, the last against the digest; a peer is banned only for what it
 // alone can be blamed for. Limits: kPiecesMax pieces, kCandidatesMax chains, holders_max holders
 // asked at once and kHoldersKept times that remembered, kAskedMax askings of a piece,
-// DownloadLimits.
+// CallQueue's, DownloadLimits.
 #pragma once

@@ -25,6 +25,9 @@ struct UpstreamRef {
 class ByteSink {
  public:
   virtual ~ByteSink() = default;
+  // The request is on its way: until now it waited for others to the same upstream to end, which
+  // is nobody's fault. Not told of one that ends while it waits.
+  virtual void OnTurn() {}
   // The whole blob's size, and where in it the bytes that follow start. False stops the transfer.
   virtual bool OnStart(Bytes blob, Bytes offset) = 0;
   virtual bool OnBytes(ByteSpan bytes) = 0;

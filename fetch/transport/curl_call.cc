@@ -61,6 +61,11 @@ Code CodeOf(CURLcode code) {
 
 }  // namespace
 
+std::string_view HostOf(std::string_view url) {
+  const auto host = url.find("//");
+  return url.substr(0, host == std::string_view::npos ? host : url.find('/', host + 2));
+}
+
 CurlCall::CurlCall(HttpClient::CallId id, HttpCall call, std::shared_ptr<HttpSink> sink,
                    CurlProgress& progress)
     : id_(id), call_(std::move(call)), sink_(std::move(sink)), progress_(progress) {}
@@ -75,6 +80,7 @@ Status CurlCall::Prepare(CURL* easy, const CurlSettings& settings) {
   easy_ = easy;
   rate_ = settings.rate;
   started_ = last_byte_ = progress_.now;
+  sink_->OnTurn();
   if (HasLineBreak(call_.url) || call_.url.size() > (16 << 10)) {
     return Error{Code::kInvalid, "the URL of a request has line breaks or is over 16 KiB"};
   }
@@ -325,7 +331,12 @@ void CurlCall::Resume() {
   curl_easy_pause(easy_, CURLPAUSE_CONT);
 }
 
+std::string CurlCall::Lane() const {
+  return std::string(HostOf(call_.url)) + (call_.small ? " small" : "");
+}
+
 std::optional<Error> CurlCall::Overdue(Time now) const {
+  if (easy_ == nullptr) return std::nullopt;  // not its turn yet
   if (held_) return std::nullopt;
   if (!connected_) {
     if (now - started_ < call_.connect_timeout) return std::nullopt;

@@ -35,6 +35,9 @@ struct CurlProgress {
   std::vector<std::pair<Time, HttpClient::CallId>> held;
 };
 
+// "https://host:port" of a URL.
+std::string_view HostOf(std::string_view url);
+
 // Of one answer, all its header lines. Registries stay under 8 KiB; more is an attack or a mistake.
 inline constexpr std::size_t kHeadBytesMax = 64 << 10;
 inline constexpr std::size_t kHeadersMax = 200;
@@ -65,10 +68,16 @@ class CurlCall {
   CurlCall(const CurlCall&) = delete;
   CurlCall& operator=(const CurlCall&) = delete;
 
-  // Sets every option on a fresh or reset handle. The call keeps pointers into itself there.
+  // Its turn has come: sets every option on a fresh or reset handle, and tells the sink. The call
+  // keeps pointers into itself there.
   //
   // Errors  kInvalid for what cannot be asked.
   Status Prepare(CURL* easy, const CurlSettings& settings);
+
+  // Where it waits for its turn: calls of one lane share connections.
+  [[nodiscard]] std::string Lane() const;
+  [[nodiscard]] bool small() const { return call_.small; }
+  [[nodiscard]] bool to_peer() const { return call_.peer.has_value(); }
 
   // What became of it. To be called once, when it is out of the multi handle.
   void Finish(CURLcode code);
@@ -87,7 +96,7 @@ class CurlCall {
   void Resume();
 
   [[nodiscard]] HttpClient::CallId id() const { return id_; }
-  [[nodiscard]] CURL* easy() const { return easy_; }
+  [[nodiscard]] CURL* easy() const { return easy_; }  // nullptr before Prepare
 
  private:
   static std::size_t OnHeader(char* data, std::size_t size, std::size_t count, void* self);

@@ -27,7 +27,8 @@ Time Now() {
 
 }  // namespace
 
-CurlWorker::CurlWorker(Options options) : options_(std::move(options)) {
+CurlWorker::CurlWorker(Options options)
+    : options_(std::move(options)), turns_(options_.connections_max) {
   settings_.identity = options_.identity;
   settings_.user_agent = options_.user_agent;
   settings_.rate = options_.rate;
@@ -56,9 +57,8 @@ Status CurlWorker::Open() {
   curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, static_cast<void*>(this));
   curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &CurlWorker::OnTimer);
   curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, static_cast<void*>(this));
-  curl_multi_setopt(multi_, CURLMOPT_MAX_HOST_CONNECTIONS, options_.connections_per_host_max);
-  curl_multi_setopt(multi_, CURLMOPT_MAX_TOTAL_CONNECTIONS, options_.connections_max);
-  curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, options_.connections_max);
+  // How many are open at once is bounded by turns_; this is how many are kept.
+  curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(options_.connections_max));
   return Ok();
 }
 
@@ -160,6 +160,7 @@ void CurlWorker::Round() {
   Wait();
   TakeCommands();
   ResumeHeld();
+  StartCalls();
   const bool check = progress_.now >= next_check_;
   // At each check too: a timer that fired a hair early is not set again by libcurl.
   if (check || progress_.now >= curl_deadline_) {
@@ -173,6 +174,7 @@ void CurlWorker::Round() {
     next_check_ = progress_.now + kCheckInterval;
     EndOverdue();
   }
+  StartCalls();
 }
 
 void CurlWorker::Wait() {
@@ -265,7 +267,7 @@ void CurlWorker::TakeCommands() {
     added.swap(added_);
     cancelled.swap(cancelled_);
   }
-  for (auto& one : added) Begin(std::move(one));
+  for (auto& one : added) Enqueue(std::move(one));
   for (const auto id : cancelled) {
     if (const auto it = calls_.find(id); it != calls_.end()) {
       End(it, [](CurlCall& call) { call.Fail(Error{Code::kCancelled, "the call was cancelled"}); });
@@ -273,9 +275,27 @@ void CurlWorker::TakeCommands() {
   }
 }
 
-void CurlWorker::Begin(Added added) {
+void CurlWorker::Enqueue(Added added) {
   auto call = std::make_unique<CurlCall>(added.id, std::move(added.call), added.sink, progress_);
   const auto it = calls_.emplace(added.id, std::move(call)).first;
+  const int most = it->second->small()     ? options_.small_calls_per_host_max
+                   : it->second->to_peer() ? options_.connections_per_peer_max
+                                           : options_.connections_per_host_max;
+  if (!turns_.Add(added.id, it->second->Lane(), most)) {
+    End(it, [](CurlCall& failed) {
+      failed.Fail(Error{Code::kRetryLater, "too many calls wait for a connection"});
+    });
+  }
+}
+
+// Those whose turn it is. A sink that hears of its call's end may have called meanwhile.
+void CurlWorker::StartCalls() {
+  while (const auto id = turns_.Next()) Begin(*id);
+}
+
+void CurlWorker::Begin(HttpClient::CallId id) {
+  const auto it = calls_.find(id);
+  SHOAL_CHECK(it != calls_.end());
   if (auto status = it->second->Prepare(NewEasy(), settings_); !status) {
     return End(it, [&](CurlCall& failed) { failed.Fail(status.error()); });
   }
@@ -290,9 +310,11 @@ void CurlWorker::End(std::unordered_map<HttpClient::CallId, std::unique_ptr<Curl
                      const std::function<void(CurlCall&)>& tell, bool keep_handle) {
   const auto call = std::move(it->second);
   calls_.erase(it);
-  curl_multi_remove_handle(multi_, call->easy());
+  turns_.Remove(call->id());
+  if (call->easy() != nullptr) curl_multi_remove_handle(multi_, call->easy());
   load_.fetch_sub(1, std::memory_order_relaxed);
   tell(*call);
+  if (call->easy() == nullptr) return;
   if (keep_handle && idle_.size() < kIdleHandlesMax) {
     curl_easy_reset(call->easy());
     idle_.push_back(call->easy());

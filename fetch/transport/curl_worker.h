@@ -1,7 +1,9 @@
 // CurlWorker: one thread, one libcurl multi handle, one epoll, and the calls that run there.
 //
 // Commands come through a queue under a mutex that no callback runs under. Connections live in the
-// multi handle and are kept between calls.
+// multi handle and are kept between calls. A call is given to libcurl when its turn has come
+// (CallQueue): libcurl would queue it too, but would not say when it was let go on, and its limits
+// of time would run meanwhile.
 #pragma once
 
 #include <curl/curl.h>
@@ -14,6 +16,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "fetch/call_queue.h"
 #include "fetch/transport/curl_call.h"
 #include "fetch/transport/http_client.h"
 
@@ -24,8 +27,10 @@ class CurlWorker {
   struct Options {
     const TlsIdentity* identity = nullptr;  // outlives the worker
     std::string user_agent;
-    long connections_per_host_max = 0;
-    long connections_max = 0;
+    int connections_per_host_max = 1;
+    int connections_per_peer_max = 1;
+    int small_calls_per_host_max = 1;
+    int connections_max = 1;
     RateLimiter* rate = nullptr;  // outlives the worker
   };
 
@@ -59,7 +64,9 @@ class CurlWorker {
   void Round();
   void Wait();
   void TakeCommands();
-  void Begin(Added added);
+  void Enqueue(Added added);
+  void StartCalls();
+  void Begin(HttpClient::CallId id);
   void End(std::unordered_map<HttpClient::CallId, std::unique_ptr<CurlCall>>::iterator it,
            const std::function<void(CurlCall&)>& tell, bool keep_handle = false);
   void Drain(curl_socket_t fd, int events);
@@ -78,6 +85,7 @@ class CurlWorker {
   int wake_ = -1;
   Time curl_deadline_ = kNever;
   Time next_check_;
+  CallQueue turns_;
   std::unordered_map<HttpClient::CallId, std::unique_ptr<CurlCall>> calls_;
   std::unordered_map<curl_socket_t, std::uint32_t> watched_;  // epoll events
   std::vector<curl_socket_t> ready_;                          // had more when their turn ended

@@ -83,6 +83,8 @@ class HttpClient::Impl {
     worker.user_agent = options_.user_agent.empty() ? "shoal/" SHOAL_VERSION : options_.user_agent;
     worker.rate = options_.rate;
     worker.connections_per_host_max = Share(options_.connections_per_host_max, threads);
+    worker.connections_per_peer_max = Share(options_.connections_per_peer_max, threads);
+    worker.small_calls_per_host_max = Share(options_.small_calls_per_host_max, threads);
     worker.connections_max = Share(options_.connections_max, threads);
     for (int i = 0; i < threads; ++i) {
       auto started = CurlWorker::Start(worker);
@@ -105,15 +107,12 @@ class HttpClient::Impl {
   }
 
  private:
-  static long Share(int all, int threads) { return std::max(1, (all + threads - 1) / threads); }
+  static int Share(int all, int threads) { return std::max(1, (all + threads - 1) / threads); }
 
   // The least loaded worker; among equals always the same for a host, where its connections are.
   [[nodiscard]] std::size_t Choose(const HttpCall& call) const {
     if (call.affinity) return *call.affinity % workers_.size();
-    const std::string_view url = call.url;
-    const auto host = url.find("//");
-    const auto path = host == std::string_view::npos ? host : url.find('/', host + 2);
-    std::size_t best = std::hash<std::string_view>{}(url.substr(0, path)) % workers_.size();
+    std::size_t best = std::hash<std::string_view>{}(HostOf(call.url)) % workers_.size();
     for (std::size_t i = 0; i < workers_.size(); ++i) {
       if (workers_[i]->load() < workers_[best]->load()) best = i;
     }
@@ -142,6 +141,7 @@ void HttpClient::Cancel(CallId call) { impl_->Cancel(call); }
 
 HttpClient::CallId HttpClient::Get(HttpCall call, std::size_t max_bytes,
                                    std::function<void(Result<Answer>)> done) {
+  call.small = true;
   return impl_->Start(std::move(call), std::make_shared<AnswerSink>(max_bytes, std::move(done)));
 }
 

@@ -29,6 +29,9 @@ struct HttpHead {
 class HttpSink {
  public:
   virtual ~HttpSink() = default;
+  // Its turn has come: until now it waited for other calls to the same host to end, and none of
+  // its limits of time ran. Not told of a call that ends while it waits.
+  virtual void OnTurn() {}
   // The final answer's head. False stops the transfer (OnDone gets kCancelled).
   virtual bool OnHead(const HttpHead& head) = 0;
   virtual bool OnBytes(ByteSpan bytes) = 0;
@@ -65,6 +68,9 @@ struct HttpCall {
   Duration total_timeout{0};  // 0: no limit
   // Calls with the same affinity run on the same thread, one after the other's bytes.
   std::optional<std::uint64_t> affinity;
+  // A short answer, or one that the other side holds back on purpose: it has connections besides
+  // those of the calls that bring much, and neither waits for the other. Get sets it.
+  bool small = false;
 };
 
 // "https://<id>.peer.shoal<path>", or for an unknown id "https://unknown.peer.shoal<path>".
@@ -77,8 +83,12 @@ class HttpClient {
   struct Options {
     int threads = 2;
     std::optional<TlsIdentity> identity;
-    int connections_per_host_max = 8;
-    int connections_max = 256;
+    // Calls to one host that run at once; further ones wait for their turn, the oldest first. Each
+    // that runs costs a read buffer (kReadBufferBytes).
+    int connections_per_host_max = 32;  // an upstream: of a whole image, or several
+    int connections_per_peer_max = 8;
+    int small_calls_per_host_max = 32;
+    int connections_max = 256;  // all together
     std::string user_agent;
     RateLimiter* rate = nullptr;  // of what is received; nullptr: none. Outlives the client
   };

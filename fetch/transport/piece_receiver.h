@@ -63,9 +63,13 @@ class PieceReceiver final : public HttpSink, public ByteSink {
   // Bytes received so far. Any thread.
   [[nodiscard]] std::int64_t received() const { return received_.load(std::memory_order_relaxed); }
 
+  // Whether the request still waits for its turn, behind others of ours. Any thread.
+  [[nodiscard]] bool waiting() const { return waiting_.load(std::memory_order_relaxed); }
+
   // HttpSink: a peer's answer.
   bool OnHead(const HttpHead& head) override;
   // Both.
+  void OnTurn() override { waiting_.store(false, std::memory_order_relaxed); }
   bool OnBytes(ByteSpan bytes) override;
   void OnDone(Status status) override;
   // ByteSink: the upstream's.
@@ -80,6 +84,7 @@ class PieceReceiver final : public HttpSink, public ByteSink {
   Run run_;
   ReceiverEvents events_;
   std::atomic<std::int64_t> received_{0};
+  std::atomic<bool> waiting_{true};
 
   bool Choose(std::int64_t start);
 

@@ -565,6 +565,12 @@ void Transfer::NoteDiskError(const Error& error) {
 void Transfer::PollReceivers() {
   for (auto& [id, call] : calls_) {
     if (!call.receiver) continue;
+    if (call.receiver->waiting()) {
+      DownloadActions actions;
+      download_.OnWaiting(ports_.loop.Now(), id, actions);
+      for (auto& action : actions) queue_.push_back(std::move(action));
+      continue;
+    }
     const std::int64_t received = call.receiver->received();
     if (received == call.seen) continue;
     const Bytes count(received - std::exchange(call.seen, received));

@@ -18,6 +18,7 @@ class BlobReply : public fetch::HttpSink {
   // end  Bytes(-1): to the end of the blob.
   BlobReply(Bytes offset, Bytes end, std::shared_ptr<fetch::ByteSink> sink);
 
+  void OnTurn() override { sink_->OnTurn(); }
   bool OnHead(const fetch::HttpHead& head) override;
   bool OnBytes(ByteSpan bytes) override;
   void OnDone(Status status) override;

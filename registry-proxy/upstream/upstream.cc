@@ -139,6 +139,7 @@ class Upstream::Impl {
     auto request = Make(repository, std::move(method), path, kind);
     request.headers = {{"Accept", std::string(accept)}, {"Accept-Encoding", "identity"}};
     request.total_timeout = options_.document_timeout;
+    request.small = true;
     return request;
   }
 
@@ -209,6 +210,7 @@ Upstream::CallId Upstream::Fetch(const fetch::UpstreamRef& ref, const Digest& di
                                  Bytes end, std::shared_ptr<fetch::ByteSink> sink) {
   const RepositoryRef repository{ref.registry, ref.repository};
   if (ref.manifest) {
+    sink->OnTurn();  // a document's time is bounded as a whole
     return GetManifest(repository, digest,
                        [offset, end, sink = std::move(sink)](Result<ManifestDocument> document) {
                          if (!document) return sink->OnDone(document.error());

@@ -91,6 +91,7 @@ void UpstreamCall::Send() {
   call.stall_timeout = request_.stall_timeout;
   call.total_timeout = request_.total_timeout;
   call.affinity = affinity_;
+  call.small = request_.small;
   const auto id = shared_.client.Start(std::move(call), shared_from_this());
   running_.store(id);
   if (cancelled_.load()) shared_.client.Cancel(id);
@@ -99,6 +100,10 @@ void UpstreamCall::Send() {
 void UpstreamCall::Cancel() {
   cancelled_.store(true);
   if (const auto id = running_.load(); id != 0) shared_.client.Cancel(id);
+}
+
+void UpstreamCall::OnTurn() {
+  if (!cancelled_.load()) reply_->OnTurn();
 }
 
 bool UpstreamCall::OnHead(const fetch::HttpHead& head) {

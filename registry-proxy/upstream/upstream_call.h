@@ -40,6 +40,7 @@ struct UpstreamRequest {
   Duration connect_timeout;
   Duration stall_timeout;
   Duration total_timeout{0};
+  bool small = false;            // see fetch::HttpCall
   std::optional<Error> refused;  // not to be sent at all: the reply hears this
 };
 
@@ -64,6 +65,7 @@ class UpstreamCall : public fetch::HttpSink, public std::enable_shared_from_this
   void MarkCancelled() { cancelled_.store(true); }
   [[nodiscard]] bool cancelled() const { return cancelled_.load(); }
 
+  void OnTurn() override;
   bool OnHead(const fetch::HttpHead& head) override;
   bool OnBytes(ByteSpan bytes) override;
   void OnDone(Status status) override;

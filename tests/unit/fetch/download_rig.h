@@ -78,6 +78,9 @@ class DownloadRig {
     });
   }
   void BadPiece(RequestId id, std::int32_t piece) { Piece(id, piece, '?', false); }
+  void Waiting(RequestId id) {
+    Do([&](auto& out) { download.OnWaiting(now, id, out); });
+  }
   void BytesCame(RequestId id, std::int64_t count) {
     Do([&](auto& out) { download.OnBytes(now, id, Bytes(count), out); });
   }

@@ -309,6 +309,22 @@ TEST(DownloadTest, AStallIsMeasuredFromTheLastByte) {
   EXPECT_EQ(rig.Count<CancelRequest>(), 1);
 }
 
+TEST(DownloadTest, ARequestThatWaitsForItsTurnDoesNotStall) {
+  DownloadRig rig;
+  rig.Start();
+  rig.Resolved();
+  const auto asked = rig.TakeOne<FetchUpstream>();
+  const Duration step = DownloadLimits{}.upstream_stall / 2;
+  for (int i = 0; i < 20; ++i) {
+    rig.Pass(step);
+    rig.Waiting(asked.id);
+  }
+  EXPECT_FALSE(rig.download.finished());
+  EXPECT_EQ(rig.Count<CancelRequest>(), 0);
+  rig.Pass(step * 2);  // it was sent, and nothing comes
+  EXPECT_EQ(rig.Count<CancelRequest>(), 1);
+}
+
 TEST(DownloadTest, ASlowDiskIsNoStallOfThePeer) {
   DownloadRig rig;
   rig.Start({Peer(1)});

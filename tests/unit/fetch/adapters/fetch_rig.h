@@ -155,6 +155,7 @@ class ScriptedUpstream final : public UpstreamPort {
     asked_.push_back({digest, offset, end});
     changed_.notify_all();
     pool_->Post([this, id, digest, offset, end, sink = std::move(sink)]() mutable {
+      sink->OnTurn();
       Status status = Send(id, digest, offset, end, *sink);
       if (Runs(id)) sink->OnDone(std::move(status));
       sink.reset();

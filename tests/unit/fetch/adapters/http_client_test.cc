@@ -452,6 +452,56 @@ TEST_F(HttpClientTest, LeavesNoRecordBehindOnKeptConnections) {
   }
 }
 
+// One connection to each host, and a server whose answer to /first waits until it may come.
+class HttpClientTurnsTest : public HttpClientTest {
+ protected:
+  void SetUp() override {
+    HttpClient::Options options;
+    options.threads = 1;
+    options.connections_per_host_max = 1;
+    client_ = std::move(HttpClient::Start(options)).value();
+  }
+
+  ScriptReply Reply(const SeenRequest& request) {
+    if (request.target == "/first") {
+      reached_.set_value();
+      released_.get_future().wait();
+    }
+    return ScriptReply{Answer(200, request.target)};
+  }
+
+  // Returns when so much time has passed that a call of which `limit` is asked would be late.
+  void LetPass(Duration limit) {
+    ScriptServer silent([](const SeenRequest&) {
+      return ScriptReply{"", ScriptReply::End::kHold};
+    });
+    HttpCall call = Call(silent.Url("/"));
+    call.stall_timeout = limit * 2;
+    Recorder recorder;
+    EXPECT_EQ(Run(std::move(call), recorder).error().code, Code::kRetryLater);
+  }
+
+  std::promise<void> reached_;
+  std::promise<void> released_;
+};
+
+TEST_F(HttpClientTurnsTest, ACallIsNotLateWhileItWaitsForItsTurn) {
+  ScriptServer server([this](const SeenRequest& request) { return Reply(request); });
+  auto first = std::make_shared<Recorder>();
+  auto second = std::make_shared<Recorder>();
+  client_->Start(Call(server.Url("/first")), first);
+  reached_.get_future().wait();
+  HttpCall call = Call(server.Url("/second"));
+  call.connect_timeout = call.stall_timeout = milliseconds(150);
+  client_->Start(std::move(call), second);
+  LetPass(milliseconds(150));
+  released_.set_value();
+  EXPECT_TRUE(first->Wait().ok());
+  const auto status = second->Wait();
+  EXPECT_TRUE(status.ok()) << status.error().text;
+  EXPECT_EQ(second->body, "/second");
+}
+
 TEST_F(HttpClientTest, ASinkMayStartTheNextCall) {
   ScriptServer server(
       [](const SeenRequest& request) { return ScriptReply{Answer(200, request.target)}; });
