@@ -308,6 +308,14 @@ Status Agent::MakeCore() {
                 spdlog::warn("tag {} was not kept: {}", entry.name, saved.error().text);
               }
             });
+          },
+          [this](const std::string& name) {
+            holdings_->ForgetTag(name);
+            database_->Post([this, name] {
+              if (auto removed = tag_table_->Remove(name); !removed) {
+                spdlog::warn("tag {} was not forgotten: {}", name, removed.error().text);
+              }
+            });
           }},
       tag_table_->Load());
   manifests_ = std::make_unique<proxy::ManifestSource>(*fetcher_, *pool_);

@@ -86,4 +86,9 @@ void Holdings::SetTag(const std::string& name, const Digest& digest) {
   if (inventory_.SetImage({name, digest})) on_changed_();
 }
 
+void Holdings::ForgetTag(const std::string& name) {
+  if (tags_.erase(name) == 0 || images_.contains(name)) return;
+  if (inventory_.RemoveImage(name)) on_changed_();
+}
+
 }  // namespace shoal::agent

@@ -30,6 +30,8 @@ class Holdings {
   void SetContainerd(const fetch::ContainerdInventory& inventory);
   // A tag that the mirror resolved and whose manifest is here.
   void SetTag(const std::string& name, const Digest& digest);
+  // The upstream has no such tag any more. What containerd holds under the name stays.
+  void ForgetTag(const std::string& name);
   // A file proved corrupt: it is not offered until its source speaks of it again.
   void Drop(const Digest& digest);
 

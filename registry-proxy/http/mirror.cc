@@ -119,12 +119,12 @@ void Mirror::Manifest(const SharedAsk& ask) {
           if (!resolved) {
             return ask->respond(ErrorReply(FromError(resolved.error(), true), ask->head));
           }
-          // A HEAD needs no manifest when the upstream has just told all that it answers.
+          // A HEAD needs no manifest when the tag's entry tells all that it answers.
           if (ask->head && !resolved->media_type.empty() && resolved->size >= Bytes(0)) {
             HttpReply reply;
             reply.headers = {{"Content-Type", resolved->media_type}};
             reply.content_length = resolved->size;
-            AddCommon(reply, ask->pull, resolved->digest, {.upstream = true});
+            AddCommon(reply, ask->pull, resolved->digest, resolved->origin);
             if (resolved->stale) reply.headers.emplace_back("Warning", kStaleWarning);
             return ask->respond(std::move(reply));
           }

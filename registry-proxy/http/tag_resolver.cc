@@ -6,6 +6,13 @@
 #include <utility>
 
 namespace shoal::proxy {
+namespace {
+
+TagAnswer FromHere(const TagEntry& entry, bool stale) {
+  return {entry.digest, entry.media_type, entry.size, stale, {.local = true}};
+}
+
+}  // namespace
 
 std::string TagName(const std::string& registry, const std::string& repository,
                     const std::string& tag) {
@@ -19,16 +26,18 @@ TagResolver::TagResolver(Ports ports, const std::vector<TagEntry>& kept)
 
 std::optional<TagAnswer> TagResolver::LastKnown(const std::string& name) {
   if (const auto hit = cache_.Find(ports_.loop.Wall(), Duration(0), name)) {
-    return TagAnswer{hit->entry.digest, hit->entry.media_type, hit->entry.size, true};
+    return FromHere(hit->entry, true);
   }
-  if (const auto held = ports_.ask_inventory(name)) return TagAnswer{*held, "", Bytes(-1), true};
+  if (const auto held = ports_.ask_inventory(name)) {
+    return TagAnswer{*held, "", Bytes(-1), true, {.local = true}};
+  }
   // What most holders say: one that lags behind, or lies, does not decide.
   std::map<Digest, int> votes;
   for (const auto& image : ports_.ask_catalog(name)) ++votes[image.digest];
   if (votes.empty()) return std::nullopt;
   const auto most = std::max_element(
       votes.begin(), votes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-  return TagAnswer{most->first, "", Bytes(-1), true};
+  return TagAnswer{most->first, "", Bytes(-1), true, {.peers = true}};
 }
 
 void TagResolver::Resolve(const std::string& registry, const std::string& repository,
@@ -36,7 +45,7 @@ void TagResolver::Resolve(const std::string& registry, const std::string& reposi
   const std::string name = TagName(registry, repository, tag);
   const auto hit = cache_.Find(ports_.loop.Wall(), ports_.tag_ttl(registry), name);
   if (hit && hit->fresh) {
-    return done(TagAnswer{hit->entry.digest, hit->entry.media_type, hit->entry.size, false});
+    return done(FromHere(hit->entry, false));
   }
   const auto resting = resting_.find(registry);
   if (resting != resting_.end()) {
@@ -86,9 +95,12 @@ void TagResolver::Answered(const std::string& name, const Result<TagEntry>& answ
     entry.checked_at = ports_.loop.Wall();
     cache_.Put(entry);
     ports_.on_learnt(entry);
-    reply(TagAnswer{entry.digest, entry.media_type, entry.size, false});
+    reply(TagAnswer{entry.digest, entry.media_type, entry.size, false, {.upstream = true}});
   } else if (answer.error().code == Code::kNotFound || answer.error().code == Code::kDenied) {
-    if (answer.error().code == Code::kNotFound) cache_.Forget(name);
+    if (answer.error().code == Code::kNotFound) {
+      cache_.Forget(name);
+      ports_.on_forgotten(name);
+    }
     reply(answer.error());
   } else {
     resting_[registry] = ports_.loop.Now() + kRestAfterTrouble;

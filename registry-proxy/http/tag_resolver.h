@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/executor.h"
+#include "fetch/transport/live_blob.h"
 #include "index/catalog.h"
 #include "registry-proxy/tag_cache.h"
 
@@ -27,6 +28,8 @@ struct TagAnswer {
   std::string media_type;  // "" when unknown: look into the manifest
   Bytes size{-1};          // -1 when unknown
   bool stale = false;      // the upstream could not be asked
+  // Who said so: this host (the cache, or what it holds), the upstream, or peers.
+  fetch::BlobOrigin origin;
 };
 
 class TagResolver {
@@ -44,6 +47,8 @@ class TagResolver {
     std::function<std::optional<Digest>(const std::string& name)> ask_inventory;
     // Keeps entries over restarts.
     std::function<void(const TagEntry&)> on_learnt;
+    // The upstream says that there is no such tag: not to be kept any more.
+    std::function<void(const std::string& name)> on_forgotten;
   };
 
   TagResolver(Ports ports, const std::vector<TagEntry>& kept);

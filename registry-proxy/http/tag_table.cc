@@ -58,4 +58,9 @@ Status TagTable::Save(const TagEntry& entry) {
       [&](index::LmdbTxn& txn) { return txn.Put(table_, entry.name, row.serialize()); });
 }
 
+Status TagTable::Remove(const std::string& name) {
+  if (name.size() > kNameBytesMax) return Ok();
+  return env_->Write([&](index::LmdbTxn& txn) { return txn.Delete(table_, name); });
+}
+
 }  // namespace shoal::proxy

@@ -18,6 +18,7 @@ class TagTable {
   [[nodiscard]] std::vector<TagEntry> Load() const;
   // Blocks on the disk.
   Status Save(const TagEntry& entry);
+  Status Remove(const std::string& name);
 
  private:
   TagTable(index::LmdbEnv& env, index::Dbi table) : env_(&env), table_(table) {}

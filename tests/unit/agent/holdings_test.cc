@@ -60,6 +60,17 @@ TEST_F(HoldingsTest, ContainerdsNameWinsAndATagComesBackAfterIt) {
   EXPECT_EQ(holdings_.inventory().FindImage("r/x:1")->digest, a_);
 }
 
+TEST_F(HoldingsTest, AForgottenTagIsGoneUnlessContainerdHoldsIt) {
+  holdings_.SetTag("r/x:1", a_);
+  holdings_.SetTag("r/y:1", a_);
+  holdings_.SetContainerd({{}, {{"r/y:1", a_}}});
+  holdings_.ForgetTag("r/x:1");
+  holdings_.ForgetTag("r/y:1");
+  holdings_.ForgetTag("r/never:1");
+  EXPECT_FALSE(holdings_.inventory().FindImage("r/x:1"));
+  EXPECT_TRUE(holdings_.inventory().FindImage("r/y:1"));
+}
+
 TEST_F(HoldingsTest, ACorruptFileIsNotOffered) {
   holdings_.SetContainerd({{{a_, Bytes(10)}}, {}});
   holdings_.Drop(a_);

@@ -60,8 +60,8 @@ class MirrorTest : public ::testing::Test {
                            },
                            [](const std::string&) { return Duration(std::chrono::seconds(60)); },
                            [](const std::string&) { return std::vector<index::CatalogImage>(); },
-                           [this](const std::string&) { return held_tag_; },
-                           [](const TagEntry&) {}},
+                           [this](const std::string&) { return held_tag_; }, [](const TagEntry&) {},
+                           [](const std::string&) {}},
         std::vector<TagEntry>());
     mirror_ = std::make_shared<Mirror>(
         MirrorPorts{loop_, host_->pool(), host_->fetcher(), host_->counters(), manifests_, *tags_,
@@ -235,6 +235,8 @@ TEST_F(MirrorTest, AHeadOfATagNeedsNoManifest) {
   EXPECT_EQ(Header(reply, "Docker-Content-Digest"), ToString(Sha256Of(manifest_)));
   EXPECT_THAT(reply.body, IsEmpty());
   EXPECT_THAT(upstream_.asked(), IsEmpty());
+  EXPECT_EQ(Header(reply, "Shoal-Source"), "upstream");
+  EXPECT_EQ(Header(Ask("HEAD", kTagPath), "Shoal-Source"), "local");
 }
 
 TEST_F(MirrorTest, WarnsWhenATagMayBeStale) {

@@ -41,7 +41,8 @@ class TagResolverTest : public ::testing::Test {
                            [](const std::string&) { return Duration(std::chrono::seconds(60)); },
                            [this](const std::string&) { return in_catalog_; },
                            [this](const std::string&) { return in_inventory_; },
-                           [this](const TagEntry& entry) { learnt_.push_back(entry); }},
+                           [this](const TagEntry& entry) { learnt_.push_back(entry); },
+                           [this](const std::string& name) { forgotten_.push_back(name); }},
         kept);
   }
 
@@ -85,6 +86,7 @@ class TagResolverTest : public ::testing::Test {
   std::vector<index::CatalogImage> in_catalog_;
   std::optional<Digest> in_inventory_;
   std::vector<TagEntry> learnt_;
+  std::vector<std::string> forgotten_;
   std::unique_ptr<TagResolver> resolver_;
 };
 
@@ -103,8 +105,11 @@ TEST_F(TagResolverTest, AsksTheUpstreamAndKeepsItsAnswerFresh) {
 
   loop_.Advance(std::chrono::seconds(59));
   Ask(answers);
-  EXPECT_EQ(Take(answers).digest, DigestOf(1));
+  const TagAnswer again = Take(answers);
+  EXPECT_EQ(again.digest, DigestOf(1));
   EXPECT_THAT(asked_, SizeIs(1));
+  EXPECT_EQ(first.origin.ToString(), "upstream");
+  EXPECT_EQ(again.origin.ToString(), "local");
 
   loop_.Advance(std::chrono::seconds(2));
   Ask(answers);
@@ -215,6 +220,7 @@ TEST_F(TagResolverTest, GoesByMostPeersWhenTheUpstreamIsAway) {
   EXPECT_TRUE(answer.stale);
   EXPECT_EQ(answer.media_type, "");
   EXPECT_EQ(answer.size, Bytes(-1));
+  EXPECT_EQ(answer.origin.ToString(), "peers");
 }
 
 TEST_F(TagResolverTest, WhatThisHostHoldsComesBeforeWhatPeersSay) {
@@ -235,6 +241,7 @@ TEST_F(TagResolverTest, ForgetsATagThatTheUpstreamSaysIsGone) {
   auto gone = answers.Take();
   ASSERT_FALSE(gone->ok());
   EXPECT_EQ(gone->error().code, Code::kNotFound);
+  EXPECT_EQ(forgotten_, std::vector<std::string>{"reg.test/app/web:v1"});
   Ask(answers);
   Say(Away());
   auto away = answers.Take();

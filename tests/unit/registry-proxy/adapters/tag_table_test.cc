@@ -54,6 +54,17 @@ TEST_F(TagTableTest, ALaterAnswerReplacesAnEarlierOne) {
   EXPECT_THAT(table_->Load(), ElementsAre(later));
 }
 
+TEST_F(TagTableTest, ATagThatWasDeletedStaysForgottenOverARestart) {
+  const TagEntry kept = EntryOf("reg.test/b:v1", 2, 300);
+  ASSERT_TRUE(table_->Save(EntryOf("reg.test/a:v1", 1, 100)).ok());
+  ASSERT_TRUE(table_->Save(kept).ok());
+  ASSERT_TRUE(table_->Remove("reg.test/a:v1").ok());
+  EXPECT_TRUE(table_->Remove("reg.test/never:v1").ok());
+  EXPECT_TRUE(table_->Remove(std::string(600, 'a')).ok());
+  Reopen();
+  EXPECT_THAT(table_->Load(), ElementsAre(kept));
+}
+
 TEST_F(TagTableTest, LeavesOutRowsThatCannotBeRead) {
   const TagEntry good = EntryOf("reg.test/good:v1", 1, 100);
   ASSERT_TRUE(table_->Save(good).ok());
