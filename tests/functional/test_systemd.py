@@ -125,6 +125,17 @@ def test_the_example_says_the_defaults(tmp_path):
                             capture_output=True, text=True, check=True).stdout
              for name in ["keys.toml", "none.toml"]]
     assert shown[0] == shown[1]
+    # And it leaves nothing out.
+    section = re.compile(r"^\[(\w+)\]$|^(\w+) = ", re.M)
+
+    def names(toml):
+        table = ""
+        for found in section.finditer(toml):
+            table = found[1] or table
+            if found[2]:
+                yield f"{table}.{found[2]}"
+
+    assert set(names(keep)) == set(names(shown[1]))
 
 
 @pytest.mark.parametrize("unit", UNITS)
