@@ -57,14 +57,17 @@ void Pulls::OnTag(const SharedJob& job, const Result<proxy::TagAnswer>& answer) 
 
 void Pulls::GetManifest(const SharedJob& job, const Digest& digest) {
   if (!job->view.digest) job->view.digest = digest;
-  ports_.pool.Post([this, job, digest] {
-    ports_.manifests.Get(job->name.registry, job->name.repository, digest,
-                         "pull " + std::to_string(job->view.id),
-                         [this, job](Result<proxy::FetchedManifest> fetched) {
-                           ports_.loop.Post([this, job, fetched = std::move(fetched)]() mutable {
-                             OnManifest(job, std::move(fetched));
-                           });
-                         });
+  const auto wish = job->wishes[digest] = std::make_shared<fetch::Wish>();
+  ports_.pool.Post([this, job, digest, wish] {
+    ports_.manifests.Get(
+        job->name.registry, job->name.repository, digest, "pull " + std::to_string(job->view.id),
+        [this, job, digest](Result<proxy::FetchedManifest> fetched) {
+          ports_.loop.Post([this, job, digest, fetched = std::move(fetched)]() mutable {
+            job->wishes.erase(digest);
+            OnManifest(job, std::move(fetched));
+          });
+        },
+        wish);
   });
 }
 
@@ -108,10 +111,12 @@ void Pulls::FetchNext(const SharedJob& job) {
     request.upstream = fetch::UpstreamRef{job->name.registry, job->name.repository, false};
     request.expected_size = blob.size;
     request.why = "pull " + std::to_string(job->view.id);
+    request.wish = job->wishes[blob.digest] = std::make_shared<fetch::Wish>();
     ports_.pool.Post([this, job, index, request = std::move(request)]() mutable {
       const bool local = ports_.locals.Has(request.digest);
       ports_.fetcher.Fetch(std::move(request), [this, job, index, local](const Status& status) {
         --job->running;
+        job->wishes.erase(job->view.blobs[index].digest);
         if (job->view.state != PullState::kRunning) return;
         PullBlob& fetched = job->view.blobs[index];
         if (!status) return End(job, status.error().In(ToString(fetched.digest)));
@@ -190,7 +195,12 @@ void Pulls::End(const SharedJob& job, const Status& status) {
     job->view.error = status.error().text;
     spdlog::warn("pull {}: {} failed: {}", job->view.id, job->view.image,
                  status.error().ToString());
+    DropFetches(*job);
   }
+}
+
+void Pulls::DropFetches(Job& job) {
+  for (auto& [digest, wish] : std::exchange(job.wishes, {})) ports_.fetcher.Drop(digest, *wish);
 }
 
 Status Pulls::Cancel(std::uint64_t id) {

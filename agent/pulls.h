@@ -68,7 +68,7 @@ class Pulls {
   // Begins, or joins the running pull of the same image. Returns its id.
   // Errors: kInvalid for a name that is none, kExhausted over kPullsQueuedMax running ones.
   Result<std::uint64_t> Start(const std::string& image);
-  // Stops caring: blobs already being fetched go on while others read them.
+  // Ends it, and the fetches that nobody else wants; their pieces stay.
   Status Cancel(std::uint64_t id);
 
   [[nodiscard]] const PullView* Find(std::uint64_t id) const;
@@ -91,6 +91,7 @@ class Pulls {
     std::size_t next_blob = 0;
     int running = 0;
     bool cancelled = false;
+    std::map<Digest, fetch::SharedWish> wishes;  // of the fetches under way
   };
   using SharedJob = std::shared_ptr<Job>;  // owners: jobs_, and the callbacks under way
 
@@ -100,6 +101,7 @@ class Pulls {
   void FetchNext(const SharedJob& job);
   void Ingest(const SharedJob& job);
   void End(const SharedJob& job, const Status& status);
+  void DropFetches(Job& job);
 
   Ports ports_;
   std::map<std::uint64_t, SharedJob> jobs_;

@@ -77,7 +77,9 @@ void Download::Impl::OnPeerGone(const PeerId& peer) {
 void Download::Impl::OnWaiting(RequestId id) {
   const auto found = requests_.find(id);
   if (found == requests_.end()) return;
-  found->second.last_byte = now_;
+  Request& request = found->second;
+  request.last_byte = now_;
+  if (request.kind == Request::Kind::kPieces) request.asked_at = now_;  // nor is its peer slow
   progress_at_ = now_;  // those before it have bounds of their own
 }
 

@@ -8,6 +8,11 @@
 #include "base/units.h"
 
 namespace shoal::fetch {
+namespace {
+
+Error NoLongerWanted() { return {Code::kCancelled, "it is no longer wanted"}; }
+
+}  // namespace
 
 Fetcher::Fetcher(TransferPorts ports, DownloadLimits limits, LocalBlobs& locals,
                  std::function<std::vector<PeerId>(const Digest&)> known, Rng rng, Hooks hooks)
@@ -57,15 +62,14 @@ void Fetcher::Open(FetchRequest request, Ready ready) {
 
 void Fetcher::OpenOnLoop(FetchRequest request, Ready ready) {
   if (stopping_) return ready(Error{Code::kRetryLater, "the agent is stopping"});
-  auto it = transfers_.find(request.digest);
-  if (it == transfers_.end()) {
-    if (transfers_.size() >= kTransfersMax) {
-      return ready(Error{Code::kRetryLater, "too many blobs are being fetched; ask again"});
-    }
-    Begin(request)->WhenReady(std::move(ready));
-    return;
+  if (request.wish && request.wish->dropped) return ready(NoLongerWanted());
+  const SharedWish wish = request.wish;
+  const auto it = transfers_.find(request.digest);
+  if (it != transfers_.end()) return it->second->WhenReady(std::move(ready), wish);
+  if (transfers_.size() >= kTransfersMax) {
+    return ready(Error{Code::kRetryLater, "too many blobs are being fetched; ask again"});
   }
-  it->second->WhenReady(std::move(ready));
+  Begin(std::move(request))->WhenReady(std::move(ready), wish);
 }
 
 std::shared_ptr<Transfer> Fetcher::Begin(FetchRequest request) {
@@ -108,32 +112,62 @@ std::shared_ptr<Transfer> Fetcher::Begin(FetchRequest request) {
 }
 
 void Fetcher::Fetch(FetchRequest request, std::function<void(Status)> done) {
-  const Digest digest = request.digest;
-  Open(request, [this, request, digest, alive = std::weak_ptr(alive_),
+  Open(request, [this, request, alive = std::weak_ptr(alive_),
                  done = std::move(done)](Result<std::shared_ptr<LiveBlob>> live) {
     if (alive.expired()) return;
-    if (!live) {
-      ports_.loop.Post([done, error = live.error()] { done(error); });
-      return;
-    }
-    ports_.loop.Post([this, alive, request, digest, done, blob = *live] {
+    ports_.loop.Post([this, alive, request, done, live = std::move(live)] {
       if (alive.expired()) return;
-      ++kept_[digest];
-      blob->AwaitEnd([this, alive, request, digest, done, blob](bool proved) {
-        ports_.loop.Post([this, alive, request, digest, done, blob, proved] {
-          if (alive.expired()) return;
-          if (--kept_[digest] <= 0) kept_.erase(digest);
-          if (!proved && transfers_.contains(digest)) {
-            // What was sent of it proved wrong, or it is cut otherwise now: the transfer goes on.
-            ports_.pool.Post([this, alive, request, done] {
-              if (!alive.expired()) Fetch(request, done);
-            });
-            return;
-          }
-          done(proved ? Ok() : Status(*blob->Failure()));
-        });
-      });
+      if (live) return Keep(request, *live, done);
+      done(live.error());
     });
+  });
+}
+
+void Fetcher::Keep(const FetchRequest& request, const std::shared_ptr<LiveBlob>& live,
+                   const std::function<void(Status)>& done) {
+  if (request.wish && request.wish->dropped) return done(NoLongerWanted());
+  ++kept_[request.digest];
+  if (request.wish) request.wish->keeps = true;
+  live->AwaitEnd([this, alive = std::weak_ptr(alive_), request, live, done](bool proved) {
+    ports_.loop.Post([this, alive, request, live, done, proved] {
+      if (!alive.expired()) OnKeptEnd(request, live, proved, done);
+    });
+  });
+}
+
+void Fetcher::OnKeptEnd(const FetchRequest& request, const std::shared_ptr<LiveBlob>& live,
+                        bool proved, const std::function<void(Status)>& done) {
+  if (request.wish && request.wish->dropped) return done(NoLongerWanted());
+  if (request.wish) request.wish->keeps = false;
+  Unkeep(request.digest);
+  if (!proved && transfers_.contains(request.digest)) {
+    // What was sent of it proved wrong, or it is cut otherwise now: the transfer goes on.
+    ports_.pool.Post([this, alive = std::weak_ptr(alive_), request, done] {
+      if (!alive.expired()) Fetch(request, done);
+    });
+    return;
+  }
+  done(proved ? Ok() : Status(*live->Failure()));
+}
+
+void Fetcher::Unkeep(const Digest& digest) {
+  const auto it = kept_.find(digest);
+  if (it != kept_.end() && --it->second <= 0) kept_.erase(it);
+}
+
+void Fetcher::Drop(const Digest& digest, Wish& wish) {
+  if (std::exchange(wish.dropped, true)) return;
+  if (std::exchange(wish.keeps, false)) Unkeep(digest);
+  const auto it = transfers_.find(digest);
+  if (it == transfers_.end() || kept_.contains(digest)) return;
+  // By value: the map's owner goes meanwhile.
+  const std::shared_ptr<Transfer> transfer = it->second;
+  if (transfer->idle()) transfer->Abandon("nobody wants it any more");
+}
+
+void Fetcher::AskRunning(const Digest& digest, std::function<void(bool)> done) {
+  ports_.loop.Post([this, alive = std::weak_ptr(alive_), digest, done = std::move(done)] {
+    if (!alive.expired()) done(transfers_.contains(digest));
   });
 }
 

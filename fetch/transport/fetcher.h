@@ -59,13 +59,20 @@ class Fetcher {
   // Any thread but the loop. `ready` is called once, here or on the loop, when the first bytes are
   // there or it failed. Errors: kNotFound, kDenied, kRetryLater, kExhausted, kCorrupt.
   void Open(FetchRequest request, Ready ready);
-  // Keeps a transfer running though nobody reads it yet; `done` is called once on the loop.
+  // Keeps a transfer running though nobody reads it yet; `done` is called once on the loop, with
+  // kCancelled when the request's wish was dropped.
   void Fetch(FetchRequest request, std::function<void(Status)> done);
+  // Whether a transfer of it runs: when a LiveBlob has failed, whether another took its place. Any
+  // thread; `done` is called on the loop.
+  void AskRunning(const Digest& digest, std::function<void(bool)> done);
   // What can be offered to a peer now, without fetching: whole, or some pieces of it. Any thread
   // but the loop. nullptr: nothing.
   std::shared_ptr<LiveBlob> Find(const Digest& digest);
 
   // On the loop.
+  // The wish of an Open or Fetch is no longer there: the transfer ends unless others want it. Its
+  // pieces stay.
+  void Drop(const Digest& digest, Wish& wish);
   // `peer` asked for this blob, of which there is nothing to Find: calls `ready` as
   // Transfer::WhenLive does, at the latest after `wait`.
   void OnMemberAsked(const Digest& digest, const PeerId& peer, Duration wait,
@@ -82,6 +89,11 @@ class Fetcher {
 
  private:
   void OpenOnLoop(FetchRequest request, Ready ready);
+  void Keep(const FetchRequest& request, const std::shared_ptr<LiveBlob>& live,
+            const std::function<void(Status)>& done);
+  void OnKeptEnd(const FetchRequest& request, const std::shared_ptr<LiveBlob>& live, bool proved,
+                 const std::function<void(Status)>& done);
+  void Unkeep(const Digest& digest);
   std::shared_ptr<Transfer> Begin(FetchRequest request);
   // By value: the map's owner goes meanwhile.
   void Ended(std::shared_ptr<Transfer> transfer, const Result<Bytes>& result);

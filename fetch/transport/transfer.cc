@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <mutex>
 #include <utility>
 
@@ -57,17 +58,23 @@ void Transfer::Start(std::vector<PeerId> known) {
   });
 }
 
-void Transfer::WhenReady(Ready ready) {
+bool Transfer::idle() const {
+  return readers_.empty() && std::ranges::all_of(waiting_, [](const auto& one) {
+           return one.second != nullptr && one.second->dropped;
+         });
+}
+
+void Transfer::WhenReady(Ready ready, SharedWish wish) {
   if (live_ && (download_.have().count() > 0 || download_.finished())) {
     ready(live_);
     return;
   }
-  waiting_.push_back(std::move(ready));
+  waiting_.emplace_back(std::move(ready), std::move(wish));
 }
 
 void Transfer::AnswerReady(Result<std::shared_ptr<LiveBlob>> result) {
   auto waiting = std::exchange(waiting_, {});
-  for (auto& ready : waiting) ready(result);
+  for (auto& [ready, wish] : waiting) ready(result);
   idle_since_ = ports_.loop.Now();
 }
 

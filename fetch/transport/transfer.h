@@ -56,6 +56,13 @@ struct TransferPorts {
   PeerId self;
 };
 
+// Somebody's interest in a fetch, for whoever may lose it. On the loop only.
+struct Wish {
+  bool dropped = false;
+  bool keeps = false;  // the transfer is kept running for it
+};
+using SharedWish = std::shared_ptr<Wish>;  // owners: who asks, and the callbacks on his behalf
+
 struct FetchRequest {
   Digest digest;
   std::optional<UpstreamRef> upstream;
@@ -63,6 +70,7 @@ struct FetchRequest {
   std::optional<Bytes> expected_size;
   Bytes first_offset;
   std::string why;  // for logs: "mirror 10.0.0.1", "pull 7"
+  SharedWish wish;  // nullptr: it stays wanted
 };
 
 class Transfer : public std::enable_shared_from_this<Transfer> {
@@ -80,7 +88,7 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
 
   void Start(std::vector<PeerId> known);
   // Called once the first piece is there, or it failed.
-  void WhenReady(Ready ready);
+  void WhenReady(Ready ready, SharedWish wish = nullptr);
   void OnPeerAppeared(const PeerId& peer);
   void OnPeerGone(const PeerId& peer);
   // It asked us for the blob, so it fetches it too.
@@ -96,8 +104,8 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
   [[nodiscard]] const Download& download() const { return download_; }
   [[nodiscard]] const std::shared_ptr<LiveBlob>& live() const { return live_; }
   [[nodiscard]] Time started() const { return started_; }
-  // Readers that wait in it now, and since when there are none.
-  [[nodiscard]] bool idle() const { return readers_.empty() && waiting_.empty(); }
+  // Whether nobody reads it now, or waits for its first piece; and since when.
+  [[nodiscard]] bool idle() const;
   [[nodiscard]] Time idle_since() const { return idle_since_; }
 
  private:
@@ -168,7 +176,7 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
   Time scheduled_ = kNever;
   Time started_{};
   std::set<int> readers_;
-  std::vector<Ready> waiting_;
+  std::vector<std::pair<Ready, SharedWish>> waiting_;
   std::vector<std::function<void(std::shared_ptr<LiveBlob>)>> live_waiting_;
   std::map<PeerId, HeldChain> held_;  // what holders told of their chains; as many as the core asks
   Time idle_since_{};

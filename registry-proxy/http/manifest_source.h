@@ -42,13 +42,20 @@ class ManifestSource {
   ManifestSource(fetch::Fetcher& fetcher, Executor& pool) : fetcher_(fetcher), pool_(pool) {}
 
   // Fetches and reads a manifest or index. `done` is called once, on any thread. Not from the loop.
+  //
+  // wish    for Fetcher::Drop, when it may be no longer wanted.
   // Errors: the fetch's; kExhausted over kManifestBytesMax; kInvalid for what is no manifest.
   void Get(const std::string& registry, const std::string& repository, const Digest& digest,
-           const std::string& why, std::function<void(Result<FetchedManifest>)> done);
+           const std::string& why, std::function<void(Result<FetchedManifest>)> done,
+           fetch::SharedWish wish = nullptr);
 
   [[nodiscard]] SizeHints& hints() { return hints_; }
 
  private:
+  void Open(const fetch::FetchRequest& request, std::function<void(Result<FetchedManifest>)> done);
+  void Read(const std::shared_ptr<fetch::LiveBlob>& live, const fetch::BlobOrigin& origin,
+            const std::function<void(Result<FetchedManifest>)>& done);
+
   fetch::Fetcher& fetcher_;
   Executor& pool_;
   SizeHints hints_;

@@ -193,5 +193,54 @@ TEST_F(PullsTest, JoinsAPullThatRunsAndCanCancelIt) {
   EXPECT_THAT(host_->loop().Ask([&] { return pulls_.List(); }), SizeIs(1));
 }
 
+TEST_F(PullsTest, ACancelledPullEndsTheFetchesThatOnlyItWants) {
+  GiveAll();
+  upstream_.HoldAt(Bytes(5000));  // only the layer is longer
+  tag_ = Sha256Of(manifest_);
+  const auto id = Start(kImage);
+  ASSERT_TRUE(id.ok());
+  ASSERT_TRUE(upstream_.WaitSentTo(Bytes(5000)));
+  EXPECT_TRUE(host_->loop().Ask([&] { return pulls_.Cancel(*id); }).ok());
+  for (;;) {
+    const auto end = host_->NextEnd();
+    ASSERT_TRUE(end) << "the fetch of the layer goes on";
+    if (end->view.digest != Sha256Of(layer_)) continue;
+    ASSERT_FALSE(end->status.ok());
+    EXPECT_EQ(end->status.error().code, Code::kCancelled);
+    break;
+  }
+  EXPECT_EQ(host_->loop().Ask([&] { return host_->fetcher().active_count(); }), 0U);
+}
+
+TEST_F(PullsTest, ACancelledPullLeavesTheFetchesThatOthersWant) {
+  GiveAll();
+  upstream_.HoldAt(Bytes(5000));
+  tag_ = Sha256Of(manifest_);
+  const auto id = Start(kImage);
+  ASSERT_TRUE(id.ok());
+  ASSERT_TRUE(upstream_.WaitSentTo(Bytes(5000)));
+  test::Inbox<Status> done;
+  host_->fetcher().Fetch(fetch::TestHost::Request(Sha256Of(layer_)),
+                         [&done](Status status) { done.Put(std::move(status)); });
+  EXPECT_TRUE(host_->loop().Ask([&] { return pulls_.Cancel(*id); }).ok());
+  upstream_.Release();
+  const auto status = done.Take();
+  ASSERT_TRUE(status);
+  EXPECT_TRUE(status->ok()) << status->error().text;
+}
+
+TEST_F(PullsTest, APullThatIsCancelledBeforeItsManifestFetchesNothing) {
+  GiveAll();
+  upstream_.HoldAt(Bytes(0));
+  tag_ = Sha256Of(manifest_);
+  const auto id = Start(kImage);
+  ASSERT_TRUE(id.ok());
+  ASSERT_TRUE(upstream_.WaitForCalls(1));
+  EXPECT_TRUE(host_->loop().Ask([&] { return pulls_.Cancel(*id); }).ok());
+  upstream_.WaitForCancelled();
+  EXPECT_THAT(upstream_.asked(), SizeIs(::testing::Le(1U)));
+  EXPECT_EQ(host_->loop().Ask([&] { return host_->fetcher().active_count(); }), 0U);
+}
+
 }  // namespace
 }  // namespace shoal::agent

@@ -263,6 +263,31 @@ TEST_F(MirrorTest, ATagThatTheUpstreamDoesNotGiveIsNotFound) {
   EXPECT_NE(Header(busy, "Retry-After"), kNoHeader);
 }
 
+TEST_F(MirrorTest, AManifestOutlastsWhatWasSentOfItWrong) {
+  // Of several pieces; a peer's are false.
+  std::string manifest = manifest_;
+  manifest.insert(1, R"("annotations":{"x":")" + std::string(60'000, 'x') + R"("},)");
+  std::string lie = manifest;
+  for (char& c : lie) c = static_cast<char>(c ^ 1);
+  const Digest digest = Sha256Of(manifest);
+  fetch::Liar liar(2, network_, lie, digest);
+  upstream_.Give(manifest);
+  upstream_.HoldAt(Bytes(0));
+  auto live = host_->Open(digest);
+  ASSERT_TRUE(live.ok());
+  fetch::Reader reader(*live);
+  EXPECT_EQ(reader.ReadTo(fetch::kTestPiece).size(), 16384U);
+  auto replies = std::make_shared<Replies>();
+  Send(replies, "GET", "/v2/app/web/manifests/" + ToString(digest) + "?ns=reg.test");
+  for (int i = 0; i < 2; ++i) host_->loop().Ask([] { return 0; });
+  upstream_.Release();
+  liar.ShowLast();
+  const auto reply = replies->Take();
+  ASSERT_TRUE(reply);
+  EXPECT_EQ(reply->status, 200);
+  EXPECT_TRUE(BodyOf(*reply) == manifest);
+}
+
 TEST_F(MirrorTest, ServesRangesOfManifests) {
   HoldManifest();
   const std::string size = std::to_string(manifest_.size());
