@@ -14,8 +14,10 @@ namespace {
 
 // How often stalls are looked for: a fifth of the shortest one that is usual (fetch.stall).
 constexpr Duration kCheckInterval = std::chrono::milliseconds(100);
-// Reads of one socket before the others have their turn: 1 MiB of TLS records.
+// Of one socket before the others have their turn. A read takes up to 16 KiB under TLS, but 256 KiB
+// without, and a slow disk makes each long.
 constexpr int kTurnReadsMax = 64;
+constexpr std::uint64_t kTurnBytesMax = 1 << 20;
 // Handles kept with their read buffers for the next calls. One whose call failed is not: libcurl
 // 7.88 leaves some of them in a state in which they refuse CURLOPT_BUFFERSIZE.
 constexpr std::size_t kIdleHandlesMax = 4;
@@ -213,7 +215,8 @@ void CurlWorker::Wait() {
 // again until nothing comes spares an epoll_wait per record, and empties OpenSSL's buffer.
 void CurlWorker::Drain(curl_socket_t fd, int events) {
   int running = 0;
-  for (int i = 0; i < kTurnReadsMax; ++i) {
+  const std::uint64_t start = progress_.seen;
+  for (int i = 0; i < kTurnReadsMax && progress_.seen - start < kTurnBytesMax; ++i) {
     if (!watched_.contains(fd)) return;
     const std::uint64_t before = progress_.seen;
     curl_multi_socket_action(multi_, fd, events, &running);

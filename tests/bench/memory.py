@@ -1,8 +1,8 @@
 """Memory of an idle agent, and of one that relays 16 blobs of 1 GiB at once."""
 
+import concurrent.futures
 import hashlib
 import os
-import threading
 import time
 
 from tests.functional.rig.agent import upstream
@@ -78,13 +78,14 @@ def relaying():
         agent = rig.agent("a", [upstream(registry)], agent={"log_level": "info"},
                           store={"max": "40GiB"})
         started = time.monotonic()
-        gets = [threading.Thread(target=sink.get, args=(
-            agent.host, 7380, f"/v2/bench/big/blobs/{digest}?ns={registry.name}"))
-            for digest in registry.heads]
-        for get in gets:
-            get.start()
-        for get in gets:
-            get.join()
+
+        def get(digest):
+            return sink.get(agent.host, 7380,
+                            f"/v2/bench/big/blobs/{digest}?ns={registry.name}")["bytes"]
+
+        with concurrent.futures.ThreadPoolExecutor(BLOBS) as pool:
+            came = list(pool.map(get, registry.heads))  # raises what one of them raised
+        assert came == [GIB] * BLOBS, came
         seconds = time.monotonic() - started
         # Page cache of mapped files counts as resident too; anonymous memory is what is ours.
         anonymous = agent.process.memory_bytes("RssAnon")
