@@ -21,6 +21,7 @@
 #include "index/lan/lan_index.h"
 #include "index/rendezvous/rendezvous_index.h"
 #include "index/static/static_index.h"
+#include "registry-proxy/upstream/clock.h"
 
 namespace shoal::agent {
 namespace {
@@ -174,6 +175,14 @@ Status Agent::MakeCore() {
   proxy::Upstream::Options upstream_options;
   upstream_options.registries = *registries;
   upstream_ = std::make_unique<proxy::Upstream>(*client_, std::move(upstream_options));
+  ranged_upstream_ = std::make_unique<proxy::RangedUpstream>(
+      proxy::RangedUpstream::Ports{
+          [this](const fetch::UpstreamRef& ref, const Digest& digest, Bytes offset, Bytes end,
+                 bool exact, std::shared_ptr<fetch::ByteSink> sink) {
+            return upstream_->FetchRange(ref, digest, offset, end, exact, std::move(sink));
+          },
+          [this](fetch::UpstreamPort::CallId call) { upstream_->Cancel(call); }, proxy::Now},
+      proxy::RangedUpstream::Options{});
   peer_client_ = std::make_unique<fetch::PeerClient>(*client_);
 
   database_ = std::make_unique<fetch::WorkPool>(1);
@@ -241,7 +250,7 @@ Status Agent::MakeCore() {
       *pool_,
       *store_,
       *client_,
-      *upstream_,
+      *ranged_upstream_,
       counters_,
       config_.mirror.stream == "proved" ? fetch::StreamMode::kProved : fetch::StreamMode::kVerified,
       [this](const PeerId& peer) { return discovery_->Dial(peer); },
@@ -490,6 +499,7 @@ void Agent::Stop() {
     });
   }
   // The client's and upstream's threads end before what their callbacks post to.
+  ranged_upstream_.reset();
   upstream_.reset();
   client_.reset();
   pool_.reset();

@@ -28,6 +28,7 @@
 #include "index/net/io_thread.h"
 #include "registry-proxy/http/mirror.h"
 #include "registry-proxy/http/tag_table.h"
+#include "registry-proxy/upstream/ranged_upstream.h"
 #include "registry-proxy/upstream/upstream.h"
 
 namespace shoal::agent {
@@ -74,6 +75,7 @@ class Agent {
   std::unique_ptr<fetch::BlobStore> store_;
   std::unique_ptr<fetch::HttpClient> client_;
   std::unique_ptr<proxy::Upstream> upstream_;
+  std::unique_ptr<proxy::RangedUpstream> ranged_upstream_;  // blobs, by several connections
   std::unique_ptr<fetch::PeerClient> peer_client_;
   std::unique_ptr<Holdings> holdings_;
   std::unique_ptr<fetch::Containerd> containerd_;

@@ -41,8 +41,8 @@ std::optional<std::int64_t> ParseCount(std::string_view text) {
   return value;
 }
 
-BlobReply::BlobReply(Bytes offset, Bytes end, std::shared_ptr<fetch::ByteSink> sink)
-    : offset_(offset), end_(end), sink_(std::move(sink)) {}
+BlobReply::BlobReply(Bytes offset, Bytes end, bool exact, std::shared_ptr<fetch::ByteSink> sink)
+    : offset_(offset), end_(end), exact_(exact), sink_(std::move(sink)) {}
 
 bool BlobReply::Refuse(Code code, const fetch::HttpHead& head, std::string_view why) {
   refused_ = Error{code, head.url + ": " + std::string(why)};
@@ -58,6 +58,8 @@ bool BlobReply::OnHead(const fetch::HttpHead& head) {
     }
     size = range->size;
     position_ = offset_;
+  } else if (head.status == 200 && exact_) {
+    return Refuse(Code::kUnsupported, head, "the upstream does not send ranges");
   } else if (head.status == 200) {
     const auto length = ParseCount(fetch::FindHeader(head.headers, "Content-Length"));
     if (!length) {

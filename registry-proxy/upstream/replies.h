@@ -15,8 +15,9 @@ namespace shoal::proxy {
 // Passes [offset, end) of a blob on, whether the registry honours ranges or not.
 class BlobReply : public fetch::HttpSink {
  public:
-  // end  Bytes(-1): to the end of the blob.
-  BlobReply(Bytes offset, Bytes end, std::shared_ptr<fetch::ByteSink> sink);
+  // end    Bytes(-1): to the end of the blob.
+  // exact  an answer that is no range fails with kUnsupported.
+  BlobReply(Bytes offset, Bytes end, bool exact, std::shared_ptr<fetch::ByteSink> sink);
 
   void OnTurn() override { sink_->OnTurn(); }
   bool OnHead(const fetch::HttpHead& head) override;
@@ -28,6 +29,7 @@ class BlobReply : public fetch::HttpSink {
 
   Bytes offset_;
   Bytes end_;
+  bool exact_;
   std::shared_ptr<fetch::ByteSink> sink_;  // owners: the asker and this reply
   Bytes position_;                         // of the next byte from the registry
   std::optional<Error> refused_;

@@ -208,6 +208,12 @@ void Upstream::Cancel(CallId call) { impl_->Cancel(call); }
 
 Upstream::CallId Upstream::Fetch(const fetch::UpstreamRef& ref, const Digest& digest, Bytes offset,
                                  Bytes end, std::shared_ptr<fetch::ByteSink> sink) {
+  return FetchRange(ref, digest, offset, end, false, std::move(sink));
+}
+
+Upstream::CallId Upstream::FetchRange(const fetch::UpstreamRef& ref, const Digest& digest,
+                                      Bytes offset, Bytes end, bool exact,
+                                      std::shared_ptr<fetch::ByteSink> sink) {
   const RepositoryRef repository{ref.registry, ref.repository};
   if (ref.manifest) {
     sink->OnTurn();  // a document's time is bounded as a whole
@@ -226,7 +232,8 @@ Upstream::CallId Upstream::Fetch(const fetch::UpstreamRef& ref, const Digest& di
   const bool nonsense = offset < Bytes(0) || (end >= Bytes(0) && end <= offset);
   if (nonsense) request.refused = Error{Code::kInvalid, "an empty range of a blob is asked for"};
   const CallId id = impl_->NextId();
-  impl_->Begin(id, std::move(request), std::make_shared<BlobReply>(offset, end, std::move(sink)));
+  impl_->Begin(id, std::move(request),
+               std::make_shared<BlobReply>(offset, end, exact, std::move(sink)));
   return id;
 }
 

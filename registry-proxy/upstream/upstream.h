@@ -65,6 +65,9 @@ class Upstream : public fetch::UpstreamPort {
   CallId Fetch(const fetch::UpstreamRef& ref, const Digest& digest, Bytes offset, Bytes end,
                std::shared_ptr<fetch::ByteSink> sink) override;
   void Cancel(CallId call) override;
+  // The same of a blob; exact: an upstream that ignores ranges fails with kUnsupported.
+  CallId FetchRange(const fetch::UpstreamRef& ref, const Digest& digest, Bytes offset, Bytes end,
+                    bool exact, std::shared_ptr<fetch::ByteSink> sink);
 
   // All `done` are called once, unless cancelled before. Errors: kNotFound, kDenied, kRetryLater,
   // kInvalid, kExhausted (too long), kCorrupt (a manifest that is not its digest).

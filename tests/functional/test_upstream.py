@@ -253,3 +253,19 @@ def test_a_tag_is_known_from_peers_when_the_upstream_is_away(rig, faulty):
     assert answer.body == IMAGE.top.data
     assert "warning" in answer.headers
     assert "peers" in answer.headers["shoal-source"]
+
+
+def test_a_registry_that_is_slow_per_connection_is_asked_by_several(rig, faulty):
+    registry = faulty()
+    image = registry.add(make_image("team/ranged", layer_sizes=(64 << 20,)))
+    registry.faults = [fault.slow(10_000_000)]
+    agent = rig.agent("a", [registry])
+    blob = image.layers[-1]
+    answer = agent.get_blob(registry, image, blob, timeout=120)
+    assert answer.status == 200 and answer.body == blob.data
+    asked = [headers.get("Range", "") for _, _, headers in registry.asked(blob.digest, "GET")]
+    assert asked[0] == "" and len(asked) >= 3
+    assert all(part.startswith("bytes=") for part in asked[1:]), asked
+    # What the first connection had under way when it was cut is all that came twice.
+    assert registry.sent <= blob.size + (4 << 20)
+    assert agent.bytes()["from_upstream"] == blob.size
