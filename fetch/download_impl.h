@@ -306,8 +306,6 @@ class Download::Impl {
   Rng rng_;
   Time now_{};
   DownloadActions* out_ = nullptr;
-  bool started_ = false;
-  bool finished_ = false;
   SourceBytes sources_;
 
   // What we go by.
@@ -318,7 +316,6 @@ class Download::Impl {
   std::vector<PieceIndex> unusable_;  // resumed without the states that prove them
   ChainChoice choice_;
   std::set<CandidateId> doubted_;  // the upstream contradicts them; never more than contradictions
-  bool end_failed_ = false;        // the last piece failed under it
   int switches_ = 0;
 
   std::vector<Holder> holders_;
@@ -327,8 +324,6 @@ class Download::Impl {
   int asked_pieces_ = 0;  // at peers
   std::map<int, PieceIndex> readers_;
 
-  bool resolving_ = false;
-  bool resolved_ = false;
   Time resolve_by_{};
   Time resolve_again_{};
   Time progress_at_{};
@@ -336,21 +331,26 @@ class Download::Impl {
   Bytes unproven_;           // bytes of peers since a piece last passed
   Bytes unproven_seen_;      // of them those that counted as progress
   Time double_at_ = kNever;  // when the end game wants another look
-  bool any_map_ = false;     // a holder has ever answered
   std::optional<Error> peer_error_;
 
   Pipeline pipeline_;
 
-  bool swarm_asking_ = false;
   Time swarm_asked_at_{};
-  Time swarm_at_{};            // when the arbiters are asked next
+  Time swarm_at_{};  // when the arbiters are asked next
+  Time modest_until_{};
+  std::optional<Time> busy_since_;
+  std::optional<PeerId> lead_;  // somebody else
+  bool started_ = false;
+  bool finished_ = false;
+  bool end_failed_ = false;  // the last piece failed under the chain we go by
+  bool swarm_asking_ = false;
   bool swarm_wished_ = false;  // the last asking wished the lead
   bool swarm_heard_ = false;   // an arbiter ever answered, or all were silent
   bool swarm_silent_ = false;  // no arbiter answered the last time
   bool we_lead_ = false;
-  std::optional<PeerId> lead_;  // somebody else
-  Time modest_until_{};
-  std::optional<Time> busy_since_;
+  bool resolving_ = false;
+  bool resolved_ = false;
+  bool any_map_ = false;  // a holder has ever answered
 
   RequestId upstream_request_ = 0;
   Time upstream_at_{};  // not before
