@@ -108,15 +108,13 @@ void Download::Impl::TakeMap(int at, const HolderMap& map) {
   } else if (holder.known == 0) {
     holder.map_at = now_ + (PeersStuck() ? kMapPauseIdle : kMapPauseEmpty);
   } else {
-    const Duration pause = std::max(kMapPause, kMapPauseShare * Polled());
+    const Duration pause = MapPause();
     holder.map_at = std::max(now_, holder.map_sent + (grew ? pause : kMapPauseIdle));
   }
 }
 
-int Download::Impl::Polled() const {
-  return static_cast<int>(std::ranges::count_if(holders_, [](const Holder& holder) {
-    return holder.state == Holder::State::kHolding && holder.map_at != kNever;
-  }));
+Duration Download::Impl::MapPause() const {
+  return std::clamp(pipeline_.piece_time().value_or(kMapPauseMin), kMapPauseMin, kMapPauseMax);
 }
 
 void Download::Impl::OnMapFailed(const Request& request, const Error& error) {

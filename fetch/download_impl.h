@@ -21,11 +21,11 @@ namespace shoal::fetch {
 
 // A long poll at a peer waits this long (docs/PROTOCOL.md, "Maps").
 inline constexpr Duration kMapWait = std::chrono::seconds(10);
-// Maps of one holder are not asked more often than this, and than kMapPauseShare for each holder
-// that is polled, so that news stays below a hundredth of a 100 Mbit/s link (a map's answer is
-// about 700 bytes with its headers); or kMapPauseIdle when the last brought nothing new.
-inline constexpr Duration kMapPause = std::chrono::milliseconds(20);
-inline constexpr Duration kMapPauseShare = std::chrono::milliseconds(6);
+// Maps of one holder are asked again after about the time in which we get a piece, so that news is as
+// fresh as it is of use, and stays about a hundredth of what we receive (a map's answer is about
+// 700 bytes with its headers); or after kMapPauseIdle when the last brought nothing new.
+inline constexpr Duration kMapPauseMin = std::chrono::milliseconds(10);
+inline constexpr Duration kMapPauseMax = std::chrono::milliseconds(150);
 inline constexpr Duration kMapPauseIdle = std::chrono::seconds(1);
 // A holder that has nothing yet may have its first piece soon.
 inline constexpr Duration kMapPauseEmpty = std::chrono::milliseconds(100);
@@ -174,8 +174,7 @@ class Download::Impl {
   void AskMaps();
   void AskMap(int holder, std::int32_t known);
   void TakeMap(int holder, const HolderMap& map);
-  // Holders whose maps still grow.
-  [[nodiscard]] int Polled() const;
+  [[nodiscard]] Duration MapPause() const;
   void OnMapFailed(const Request& request, const Error& error);
   void Penalize(int holder, const Error& error);
   void Ban(int holder, const std::string& reason);

@@ -25,6 +25,11 @@ void Pipeline::OnPiece(Time now) {
   in_window_ = 0;
 }
 
+std::optional<Duration> Pipeline::piece_time() const {
+  if (last_rate_ == 0) return std::nullopt;
+  return Duration(static_cast<std::int64_t>(std::min(1e6 / last_rate_, 1e9)));
+}
+
 void Pipeline::Step(double rate) {
   const double before = std::exchange(last_rate_, rate);
   // What the last step would have changed on an empty path, by half.

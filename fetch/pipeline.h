@@ -22,6 +22,8 @@ class Pipeline {
   void OnPiece(Time now);
   // Pieces.
   [[nodiscard]] int depth() const { return depth_; }
+  // From one piece to the next; nullopt until measured.
+  [[nodiscard]] std::optional<Duration> piece_time() const;
 
  private:
   void Step(double rate);

@@ -43,7 +43,7 @@
 namespace shoal::fetch {
 
 struct UploadLimits {
-  int slots = 4;  // limits.upload_slots; as many as a fetcher's requests to one holder
+  int slots = 6;  // limits.upload_slots; as many as a fetcher's requests to one holder
   // Blobs, and pieces of all of them, whose counts are kept: 8 MiB.
   std::size_t blobs_max = 256;
   std::size_t counts_max = 4 << 20;
