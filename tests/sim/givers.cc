@@ -142,6 +142,7 @@ bool Givers::Has(HostId host_id, BlobId blob, fetch::PieceIndex piece) const {
 void Givers::OnPieceAsk(const Message& ask) {
   Fetch* asker = world_.fetches->Find(ask.fetch);
   if (asker == nullptr || Fetches::FindOpen(*asker, ask.request) == nullptr) return;
+  ++asked_;
   Host& host = world_.hosts[ask.to];
   if (host.lie == Lie::kMute) return;
   const bool claims = host.lie == Lie::kWrongBytes || host.lie == Lie::kForgedChain;
@@ -279,6 +280,7 @@ void Givers::OnCancel(const Message& cancel) {
         answer.fetch.generation != cancel.fetch.generation) {
       continue;
     }
+    if (world_.IsAgent(cancel.to)) ++taken_back_;
     End(id);
     return;
   }

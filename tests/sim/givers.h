@@ -50,7 +50,11 @@ class Givers {
   // Who has been getting bytes from this host for longest.
   [[nodiscard]] std::optional<HostId> LongestFrom(HostId host) const;
   [[nodiscard]] std::uint32_t polls_peak() const { return polls_peak_; }
+  // Asks for pieces, and those of them that were told "busy".
+  [[nodiscard]] std::uint64_t asked() const { return asked_; }
   [[nodiscard]] std::uint64_t busy() const { return busy_; }
+  // Answers of holders that their askers took back in the middle.
+  [[nodiscard]] std::uint64_t taken_back() const { return taken_back_; }
 
  private:
   struct Poll {
@@ -73,7 +77,9 @@ class Givers {
   Pool<Answer> answers_;
   Pool<Poll> polls_;
   std::uint32_t polls_peak_ = 0;
-  std::uint64_t busy_ = 0;  // asks that were told so
+  std::uint64_t asked_ = 0;
+  std::uint64_t busy_ = 0;
+  std::uint64_t taken_back_ = 0;
 };
 
 }  // namespace shoal::sim

@@ -31,8 +31,10 @@ int Main(int argc, char** argv) {
   app.add_option("--layers", options.layers);
   app.add_option("--images", options.images);
   app.add_option("--piece-kib", options.piece_kib);
+  app.add_option("--stall-ms", options.stall_ms, "fetch.stall");
   app.add_option("--share", options.share, "of the hosts that lie, crash, are full");
   app.add_option("--loss", options.loss, "part of the messages that are lost");
+  app.add_option("--watch", options.watch, "say how it goes, every so many simulated seconds");
   app.footer(Names());
   CLI11_PARSE(app, argc, argv);
   const Scenario* scenario = FindScenario(options.scenario);

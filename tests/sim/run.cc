@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <ctime>
+#include <map>
 
 #include "tests/sim/fetches.h"
 #include "tests/sim/givers.h"
@@ -35,6 +36,44 @@ void Complete(Options& options, const Options& own) {
   fill(options.images, own.images);
   fill(options.piece_kib, own.piece_kib);
   fill(options.share, own.share);
+}
+
+// How full the links of those that pull are, and how far they have come.
+void Watch(World& world, double every, Bytes before) {
+  Bytes given;
+  std::size_t answers = 0;
+  std::size_t pieces = 0;
+  std::size_t here = 0;
+  std::map<BlobId, fetch::PieceMap> together;  // what somebody has who has not all
+  std::int32_t least = fetch::kPiecesMax;
+  std::int32_t most = 0;
+  for (const Host& host : world.hosts) {
+    given += host.given;
+    answers += host.giving.size();
+    for (const auto& [blob, id] : host.fetching) {
+      const fetch::PieceMap& have = (*world.fetches)[id].download->have();
+      pieces += static_cast<std::size_t>(have.size());
+      here += static_cast<std::size_t>(have.count());
+      auto& all = together.try_emplace(blob, have).first->second;
+      for (fetch::PieceIndex i{0}; all.size() == have.size() && i.value < have.size(); ++i) {
+        if (have.Has(i)) all.Set(i);
+      }
+      least = std::min(least, have.count());
+      most = std::max(most, have.count());
+    }
+  }
+  std::int32_t distinct = 0;
+  for (const auto& [blob, all] : together) distinct += all.count();
+  const double rate = static_cast<double>((given - before).count()) / every;
+  fmt::print(
+      "{:8.2f} s: {} pulls, {} answers under way, {:.1f} MB/s, here {:.1f} %, {} to {} pieces, {} "
+      "together\n",
+      world.seconds(), world.pulls->running(), answers, rate / 1e6,
+      100.0 * static_cast<double>(here) / static_cast<double>(std::max<std::size_t>(1, pieces)),
+      least, most, distinct);
+  const Time next = world.now() + Duration(static_cast<std::int64_t>(every * 1e6));
+  if (world.pulls->running() == 0 && world.seconds() > 1) return;
+  world.At(next, [&world, every, given] { Watch(world, every, given); });
 }
 
 double Part(const std::vector<double>& sorted, double part) {
@@ -124,6 +163,7 @@ std::string Options::Replay() const {
   line += fmt::format(" --rate-mbit {} --registry-mbit {} --size-mib {} --layers {} --images {}",
                       rate_mbit, registry_mbit, size_mib, layers, images);
   if (piece_kib > 0) line += fmt::format(" --piece-kib {}", piece_kib);
+  if (stall_ms > 0) line += fmt::format(" --stall-ms {}", stall_ms);
   if (share > 0) line += fmt::format(" --share {}", share);
   if (loss > 0) line += fmt::format(" --loss {}", loss);
   return line;
@@ -137,6 +177,7 @@ Result RunScenario(const Scenario& scenario, Options& options) {
   limits.loss = options.loss;
   World world(options.seed, limits);
   const Expectation expected = scenario.set_up(world, options);
+  if (options.watch > 0) world.At(Time{}, [&] { Watch(world, options.watch, Bytes(0)); });
   world.Run(AtSeconds(kEndSeconds));
   Result result;
   result.hosts = options.hosts;
@@ -146,6 +187,9 @@ Result RunScenario(const Scenario& scenario, Options& options) {
   result.spoiled = world.fetches->spoiled();
   result.bans = world.fetches->bans();
   result.messages_per_host = static_cast<double>(world.message_count) / options.hosts;
+  result.asked = world.givers->asked();
+  result.busy = world.givers->busy();
+  result.taken_back = world.givers->taken_back();
   result.polls_peak = world.givers->polls_peak();
   result.simulated = world.seconds();
   result.events = world.engine.events();
@@ -182,6 +226,8 @@ std::string ToTable(const Options& options, const Result& r) {
        fmt::format("{} bans, {} pieces under a false chain for a while", r.bans, r.spoiled));
   line("messages", fmt::format("{:.0f} a host; {} questions for maps held at one",
                                r.messages_per_host, r.polls_peak));
+  line("asked", fmt::format("{} times for a piece; {} told busy, {} answers taken back", r.asked,
+                            r.busy, r.taken_back));
   line("simulated", fmt::format("{:.3f} s in {} events", r.simulated, r.events));
   line("CPU", fmt::format("{:.2f} s", r.cpu));
   line("trace", fmt::format("{:016x}", r.trace));

@@ -25,8 +25,11 @@ struct Options {
   int layers = 0;
   int images = 0;
   int piece_kib = 0;
+  int stall_ms = 0;  // fetch.stall
   double share = 0;  // of the hosts: that lie, crash, have a full disk
   double loss = 0;   // of messages
+
+  double watch = 0;  // seconds between lines that say how it goes; changes the trace
 
   // The command line that runs the same thing again.
   [[nodiscard]] std::string Replay() const;
@@ -66,6 +69,9 @@ struct Result {
   std::uint64_t spoiled = 0;  // pieces here for a while under a false chain
   std::uint64_t bans = 0;
   double messages_per_host = 0;
+  std::uint64_t asked = 0;  // for pieces, at holders
+  std::uint64_t busy = 0;
+  std::uint64_t taken_back = 0;
   std::uint32_t polls_peak = 0;  // questions for maps held at one host
   std::size_t upstream_peak = 0;
   double cpu = 0;

@@ -24,6 +24,7 @@ inline double T0(const Options& options) {
 inline fetch::DownloadLimits LimitsOf(const Options& options) {
   fetch::DownloadLimits limits;
   if (options.piece_kib > 0) limits.piece = Bytes(std::int64_t{options.piece_kib} << 10);
+  if (options.stall_ms > 0) limits.stall = std::chrono::milliseconds(options.stall_ms);
   return limits;
 }
 
