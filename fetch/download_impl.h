@@ -21,8 +21,8 @@ namespace shoal::fetch {
 
 // A long poll at a peer waits this long (docs/PROTOCOL.md, "Maps").
 inline constexpr Duration kMapWait = std::chrono::seconds(10);
-// Maps of one holder are asked again after about the time in which we get a piece, so that news is as
-// fresh as it is of use, and stays about a hundredth of what we receive (a map's answer is about
+// Maps of one holder are asked again after about the time in which we get a piece, so that news is
+// as fresh as it is of use, and stays about a hundredth of what we receive (a map's answer is about
 // 700 bytes with its headers); or after kMapPauseIdle when the last brought nothing new.
 inline constexpr Duration kMapPauseMin = std::chrono::milliseconds(10);
 inline constexpr Duration kMapPauseMax = std::chrono::milliseconds(150);
