@@ -68,7 +68,7 @@ class UploadDeskTest : public testing::Test {
     return ids;
   }
 
-  UploadDesk desk{UploadLimits{}};
+  UploadDesk desk{UploadLimits{.slots = 4}};
   Time now = kStart;
   UploadId last = 0;
 };
