@@ -59,7 +59,8 @@ inline constexpr Duration kBusyMax = std::chrono::seconds(1);
 // For so long words of being busy count as progress.
 inline constexpr Duration kBusyPatience = std::chrono::seconds(10);
 // A request may take so many times what another holder would need for its piece.
-inline constexpr double kSlowFactor = 4;
+// Generous, as the other was measured while it had more of its link for us than it has now.
+inline constexpr double kSlowFactor = 10;
 inline constexpr Duration kSlowTime = std::chrono::seconds(2);
 // An arbiter's silence; the shell ends an asking earlier.
 inline constexpr Duration kSwarmSilence = std::chrono::seconds(1);

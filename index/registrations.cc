@@ -128,7 +128,7 @@ Handle Registrations::TakePeer(const Request& request, bool& is_record_new, bool
   if (it == by_id_.end()) {
     Peer fresh;
     fresh.id = request.record.id();
-    it = by_id_.emplace(fresh.id, peers_.Add(std::move(fresh))).first;
+    it = by_id_.emplace(request.record.id(), peers_.Add(std::move(fresh))).first;
   }
   Peer& peer = peers_[it->second];
   peer.sent_ms = request.sent_ms;

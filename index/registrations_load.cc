@@ -98,8 +98,8 @@ Result<bool> Registrations::LoadEntry(Time now, WallTime wall, const EntryRow& r
 
 void Registrations::Loaded() {
   std::ranges::sort(unsorted_);
-  const auto again = std::ranges::unique(unsorted_);
-  unsorted_.erase(again.begin(), again.end());
+  // Not std::ranges::unique: clang 14 does not compile its result with this library.
+  unsorted_.erase(std::unique(unsorted_.begin(), unsorted_.end()), unsorted_.end());
   std::vector<std::pair<std::uint64_t, Handle>> order;
   for (const Handle space : unsorted_) {
     order.clear();

@@ -109,5 +109,27 @@ TEST(PieceMapTest, RefusesRunsThatAreNotAscendingOrOutside) {
   EXPECT_FALSE(PieceMap::FromRuns("", kPiecesMax + 1).ok());
 }
 
+TEST(CutForTest, CutsSmallBlobsSmallerAndVeryLargeOnesLarger) {
+  const Bytes usual(1 << 20);
+  const auto piece = [&](std::int64_t size) { return CutFor(Bytes(size), usual).value().piece(); };
+  EXPECT_EQ(piece(0), Bytes(256 << 10));
+  EXPECT_EQ(piece(64 << 20), Bytes(256 << 10));
+  EXPECT_EQ(piece((128 << 20) - 1), Bytes(256 << 10));
+  EXPECT_EQ(piece(128 << 20), Bytes(512 << 10));
+  EXPECT_EQ(piece(256 << 20), usual);
+  EXPECT_EQ(piece(std::int64_t{8} << 30), usual);
+  EXPECT_EQ(piece(std::int64_t{9} << 30), Bytes(2 << 20));
+  EXPECT_EQ(piece(std::int64_t{1} << 40), Bytes(4 << 20));
+}
+
+TEST(CutForTest, KeepsASmallPieceThatIsAskedFor) {
+  EXPECT_EQ(CutFor(Bytes(1 << 20), kPieceBytesMin).value().piece(), kPieceBytesMin);
+}
+
+TEST(CutForTest, RefusesWhatGeometryRefuses) {
+  EXPECT_FALSE(CutFor(Bytes(1), Bytes(65)).ok());
+  EXPECT_FALSE(CutFor(Bytes(-1), Bytes(1 << 20)).ok());
+}
+
 }  // namespace
 }  // namespace shoal::fetch
