@@ -176,7 +176,7 @@ void Givers::OnPieceAsk(const Message& ask) {
   answer.upload = grant.id;
   Message head = AnswerTo(ask, MessageKind::kPieceHead);
   head.first = grant.first;
-  NextMark(Begin(std::move(answer), kUncapped));
+  NextMark(Begin(answer, kUncapped));
   CheckSlots(host);
   world_.Send(std::move(head));
 }
@@ -197,7 +197,7 @@ AnswerId Givers::Begin(Answer answer, double cap) {
   const FetchRef fetch = answer.fetch;
   const fetch::RequestId request = answer.request;
   const bool blocked = !world_.Connects(answer.from, answer.to);
-  const AnswerId id = answers_.Add(std::move(answer));
+  const AnswerId id = answers_.Add(answer);
   answers_[id].flow = world_.network.Start(from.up, to, cap, id);
   if (blocked) world_.network.SetBlocked(answers_[id].flow, true);
   from.giving.push_back(id);

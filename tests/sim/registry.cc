@@ -54,7 +54,7 @@ void Registry::OnAsk(const Message& ask) {
   if (limits_.truncates > 0 && rng_.Unit() < limits_.truncates) {
     answer.breaks_in = ask.first + static_cast<std::int32_t>(rng_.Below(16));
   }
-  world_.givers->Begin(std::move(answer), limits_.connection_rate);
+  world_.givers->Begin(answer, limits_.connection_rate);
   world_.Send(std::move(head));
 }
 

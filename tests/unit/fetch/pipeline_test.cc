@@ -29,7 +29,7 @@ double MeanDepth(Duration latency, Duration spacing, int max) {
     pipeline.OnPiece(now);
     if (piece >= kPieces / 2) sum += pipeline.depth();
   }
-  return sum / (kPieces / 2);
+  return 2 * sum / kPieces;
 }
 
 TEST(PipelineTest, BeginsWithTheLeast) {
