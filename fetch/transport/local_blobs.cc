@@ -70,7 +70,15 @@ std::shared_ptr<LiveBlob> LocalBlobs::OpenFile(const Digest& digest, const Share
 
   auto live = std::make_shared<LiveBlob>(digest, *geometry, file, StreamMode::kVerified, nullptr);
   live->AddOrigin({.local = true});
-  auto job = std::make_shared<HashJob>();
+  // Whole before anybody else can come upon it: else he would see pieces absent that are here.
+  const bool proved = chain && chain->complete() && IsProved(digest, identity);
+  if (proved) {
+    for (PieceIndex piece{0}; piece.value < geometry->count(); ++piece) {
+      if (piece.value > 0) live->SetState(piece, *chain->Before(piece));
+      live->AddPiece(piece);
+    }
+    live->Prove();
+  }
   {
     const std::lock_guard lock(mutex_);
     // Somebody else may have opened it meanwhile: one hash job a blob.
@@ -83,19 +91,9 @@ std::shared_ptr<LiveBlob> LocalBlobs::OpenFile(const Digest& digest, const Share
     if (open_.size() > 1024)
       std::erase_if(open_, [](auto& entry) { return entry.second.expired(); });
     open_[digest] = live;
-    const auto proved = proved_.find(digest);
-    if (chain && chain->complete() && proved != proved_.end() && proved->second == identity) {
-      job.reset();
-    }
   }
-  if (job == nullptr) {
-    for (PieceIndex piece{0}; piece.value < geometry->count(); ++piece) {
-      if (piece.value > 0) live->SetState(piece, *chain->Before(piece));
-      live->AddPiece(piece);
-    }
-    live->Prove();
-    return live;
-  }
+  if (proved) return live;
+  auto job = std::make_shared<HashJob>();
   job->digest = digest;
   job->identity = identity;
   job->in_store = in_store;
@@ -169,6 +167,12 @@ void LocalBlobs::Finish(HashJob& job) {
   }
   if (ports_.on_corrupt) ports_.on_corrupt(job.digest);
   job.live->Fail(Error{Code::kCorrupt, ToString(job.digest) + " is corrupt on disk"});
+}
+
+bool LocalBlobs::IsProved(const Digest& digest, const Identity& identity) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = proved_.find(digest);
+  return it != proved_.end() && it->second == identity;
 }
 
 void LocalBlobs::MarkProved(const Digest& digest) {

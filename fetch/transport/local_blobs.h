@@ -57,6 +57,7 @@ class LocalBlobs {
   static constexpr std::size_t kProvedMax = 100'000;
 
   std::shared_ptr<LiveBlob> OpenFile(const Digest& digest, const SharedFile& file, bool in_store);
+  [[nodiscard]] bool IsProved(const Digest& digest, const Identity& identity) const;
   void Step(const std::shared_ptr<HashJob>& job);
   void Finish(HashJob& job);
 

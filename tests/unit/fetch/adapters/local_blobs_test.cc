@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
+#include <thread>
+
 #include "tests/unit/fetch/adapters/fetch_rig.h"
 
 namespace shoal::fetch {
@@ -93,6 +96,25 @@ TEST_F(LocalBlobsTest, BelievesWhatThisProcessHasHashed) {
   EXPECT_TRUE(again->have().all());
   EXPECT_TRUE(again->chain().complete());
   EXPECT_EQ(pool_.RunAll(), 0);
+}
+
+TEST_F(LocalBlobsTest, WhoeverOpensAProvedBlobSeesAllOfIt) {
+  const std::string text = Pattern(4'000'000);
+  const Digest digest = Sha256Of(text);
+  ASSERT_TRUE(store_->Put(digest, AsBytes(text)).ok());
+  ASSERT_TRUE(store_->SaveChain(digest, TestChain(text)).ok());
+  locals_->MarkProved(digest);
+  std::atomic<int> partly{0};
+  const auto open = [&] {
+    for (int i = 0; i < 300; ++i) {
+      const auto live = locals_->Open(digest);
+      if (live == nullptr || !live->proved() || !live->have().all()) ++partly;
+    }
+  };
+  std::thread other(open);
+  open();
+  other.join();
+  EXPECT_EQ(partly, 0);
 }
 
 TEST_F(LocalBlobsTest, BelievesWhatATransferHasJustProved) {
