@@ -23,8 +23,9 @@ header { display: flex; flex-wrap: wrap; align-items: baseline; gap: 12px; }
 h1 { font-size: 22px; margin: 0; } h2 { font-size: 15px; margin: 28px 0 8px; }
 .dim { color: var(--dim); } .bad { color: var(--bad); }
 code { font: 12px ui-monospace, monospace; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px;
-         margin-top: 16px; }
+a { color: var(--accent); }
+.cards { display: grid; grid-template-columns: repeat(4, 1fr); gap: 10px; margin-top: 16px; }
+@media (max-width: 640px) { .cards { grid-template-columns: repeat(2, 1fr); } }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
         padding: 10px 12px; }
 .card b { display: block; font-size: 20px; font-weight: 600; }
@@ -46,7 +47,7 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 <header><h1 id="name">shoal</h1><span class="dim" id="what"></span></header>
 <div class="cards" id="cards"></div>
 <h2>Peers</h2><div class="scroll"><table id="peers"></table></div>
-<h2>Pulls <span class="dim">&mdash; <span style="color:var(--peers)">peers</span>,
+<h2>Pulls and fetched blobs <span class="dim">&mdash; <span style="color:var(--peers)">peers</span>,
 <span style="color:var(--upstream)">upstream</span>,
 <span style="color:var(--accent)">here before</span></span></h2>
 <div class="scroll"><table id="pulls"></table></div>
@@ -63,7 +64,7 @@ const size = n => {
   while (n >= 1024 && i < units.length - 1) { n /= 1024; ++i; }
   return (i ? n.toFixed(1) : n) + " " + units[i];
 };
-const rate = bps => bps ? size(bps / 8) + "/s" : "";
+const rate = bps => bps ? size(Math.round(bps / 8)) + "/s" : "\u2013";
 // Every text goes in as text: names come from other hosts.
 const cell = (row, value, kind) => {
   const td = row.insertCell();
@@ -115,8 +116,8 @@ async function draw() {
       const card = document.createElement("div"), b = document.createElement("b");
       card.className = "card"; b.textContent = value; card.append(b, name); return card;
     }));
-    fill($("peers"), [["name"], ["id"], ["endpoint"], ["state"], ["blobs", "n"], ["in", "n"],
-      ["out", "n"], ["received", "n"], ["sent", "n"]],
+    fill($("peers"), [["name"], ["id"], ["endpoint"], ["state"], ["blobs", "n"],
+      ["in now", "n"], ["out now", "n"], ["received", "n"], ["sent", "n"]],
       peers.map(p => [p.name, code(p.id.slice(0, 12)), p.endpoints[0] || "",
         p.banned_until ? "banned" : p.state, p.blobs, rate(p.rate_in_bps), rate(p.rate_out_bps),
         size(p.bytes_in), size(p.bytes_out)]), "no peer is known yet");

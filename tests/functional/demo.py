@@ -11,15 +11,18 @@ from .rig.rig import Rig
 
 LAYERS = (48 << 20, 32 << 20, 16 << 20, 3 << 20)
 HOSTS = ("host-a", "host-b", "host-c")
-COLUMNS = "{:<28} {:>7} {:>12} {:>14}  {}"
+COLUMNS = "{:<28} {:>7} {:>11} {:>14}  {}"
 
 
 def say(text=""):
     print(text, flush=True)
 
 
-def megabytes(count):
-    return f"{count / 1e6:.1f} MB"
+def size(count):
+    """An empty cell is easier on the eye than nothing, spelled out."""
+    if count < 1000:
+        return f"{count} B" if count else "-"
+    return f"{count / 1e3:.1f} kB" if count < 100_000 else f"{count / 1e6:.1f} MB"
 
 
 class Demo:
@@ -52,13 +55,13 @@ class Demo:
         after = agent.bytes()
         served = {other: self.agents[other].bytes()["to_peers"] - sent
                   for other, sent in others.items()}
-        sources = [f"{other} {megabytes(sent)}" for other, sent in served.items() if sent > 1000]
+        sources = [f"{other} {size(sent)}" for other, sent in served.items() if sent > 1000]
         upstream = after["from_upstream"] - before["from_upstream"]
         if upstream:
-            sources.append(f"registry {megabytes(upstream)}")
+            sources.append(f"registry {size(upstream)}")
         say(COLUMNS.format(f"{name} ({note})", f"{seconds:.2f} s",
-                           megabytes(after["from_peers"] - before["from_peers"]),
-                           megabytes(upstream), ", ".join(sources)))
+                           size(after["from_peers"] - before["from_peers"]),
+                           size(upstream), ", ".join(sources)))
         self.show_blobs(agent)
 
     def show_blobs(self, agent):
@@ -68,13 +71,14 @@ class Demo:
             fetches = agent.transfers(blob.digest)
             if not fetches:
                 continue
-            parts = [f"{names.get(peer, peer[:12])} {megabytes(count)}"
+            parts = [f"{names.get(peer, peer[:12])} {size(count)}"
                      for peer, count in fetches[0]["bytes_by_peer"].items()]
             if fetches[0]["from_upstream"]:
-                parts.append(f"registry {megabytes(fetches[0]['from_upstream'])}")
-            say(COLUMNS.format(f"  {blob.digest[:19]}", "",
-                               megabytes(fetches[0]["from_peers"]),
-                               megabytes(fetches[0]["from_upstream"]), ", ".join(parts)))
+                parts.append(f"registry {size(fetches[0]['from_upstream'])}")
+            kind = "config" if blob is self.image.config else "layer"
+            say(COLUMNS.format(f"  {kind} {blob.digest[7:19]}", "",
+                               size(fetches[0]["from_peers"]),
+                               size(fetches[0]["from_upstream"]), ", ".join(parts)))
 
     def forget(self, name):
         """As if the host had never pulled it: nothing in containerd, nothing in the agent."""
@@ -89,7 +93,7 @@ class Demo:
 
     def run(self):
         say(f"image {self.reference}: {len(self.image.layers)} layers, "
-            f"{megabytes(self.image.size)}; each host has an agent and a containerd of its own")
+            f"{size(self.image.size)}; each host has an agent and a containerd of its own")
         say()
         say(COLUMNS.format("host", "time", "from peers", "from upstream", "sources"))
         self.pull("host-a", "nobody has it")
