@@ -78,7 +78,7 @@ struct DownloadLimits {
   int run_pieces_max = 1;     // neighbours in one request; more than 1 leaves the holder no choice
   int options_max = 15;       // further pieces that a request names
   int window_pieces = 32;     // ahead of the slowest reader
-  int holders_max = 16;       // asked for maps at once
+  int holders_max = 24;       // asked for maps at once
   Duration resolve = std::chrono::milliseconds(50);  // index.resolve_timeout
   Duration peer_budget = std::chrono::seconds(1);    // fetch.peer_budget
   Duration stall = std::chrono::milliseconds(500);   // fetch.stall

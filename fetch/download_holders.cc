@@ -36,14 +36,18 @@ void Download::Impl::AddHolders(const std::vector<PeerId>& peers) {
 void Download::Impl::AskMaps() {
   int active = 0;
   for (const Holder& holder : holders_) {
-    const bool useful = holder.state == Holder::State::kHolding && holder.known > 0;
+    // One that failed before it ever delivered takes no place from those not tried yet.
+    const bool failing = !holder.score.proven() && holder.score.failures_in_row() > 0;
+    const bool useful = holder.state == Holder::State::kHolding && holder.known > 0 && !failing;
     if (useful || holder.state == Holder::State::kAsking) ++active;
   }
   for (int at = 0; at < static_cast<int>(holders_.size()); ++at) {
     Holder& holder = holders_[at];
     const bool leads = lead_ == holder.id && holder.state == Holder::State::kNot;
     if (leads && now_ >= holder.map_at) holder.state = Holder::State::kQueued;
-    if (holder.state == Holder::State::kQueued && active < limits_.holders_max) {
+    // The lead has a place of its own: from it comes what nobody else has.
+    const bool has_place = active < limits_.holders_max || lead_ == holder.id;
+    if (holder.state == Holder::State::kQueued && has_place) {
       holder.state = Holder::State::kAsking;
       ++active;
       AskMap(at, 0);

@@ -37,7 +37,7 @@ inline constexpr Duration kUpstreamBackoff = std::chrono::milliseconds(100);
 // Pieces in front of the upstream's position that peers leave to it.
 inline constexpr std::int32_t kUpstreamAhead = 8;
 // Peers that a download remembers, as a multiple of limits.holders_max.
-inline constexpr std::size_t kHoldersKept = 4;
+inline constexpr std::size_t kHoldersKept = 8;
 // Failures in a row after which a peer that never delivered is not asked again.
 inline constexpr int kFailuresMax = 5;
 // What contradictions may cost: switches of the chain, and runs of the upstream that replace

@@ -104,8 +104,9 @@ SwarmAnswer SwarmTable::AnswerFor(Time now, const Blob& blob, const PeerId& aske
   members.reserve(blob.members.size());
   for (const auto& [peer, member] : blob.members) {
     if (peer == asker) continue;
-    // The lead before all.
-    const std::uint64_t age = next_number_ - member.number;
+    // The lead before all, then those that have everything.
+    constexpr std::uint64_t kFetching = std::uint64_t{1} << 63;
+    const std::uint64_t age = next_number_ - member.number + (member.whole ? 0 : kFetching);
     members.emplace_back(answer.lead == peer ? 0 : age, peer);
   }
   const std::size_t given = std::min(members.size(), kMembersGiven);

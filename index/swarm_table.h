@@ -12,8 +12,8 @@
 // - The lead says how far it got. When that has not grown for the blob's patience, the next other
 //   member that wishes it takes the lease over, and the patience doubles (kLeadPatience to
 //   kLeadPatienceMax). The old lead hears so in its next answer.
-// - Members are given with the lead before all, then those that were heard of last; at most
-//   kMembersGiven, never the asker.
+// - Members are given with the lead before all, then those that have all of it, then the others,
+//   each those first that were heard of last; at most kMembersGiven, never the asker.
 // - A full table forgets the blob that was asked about longest ago.
 #pragma once
 

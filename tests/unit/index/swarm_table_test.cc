@@ -111,6 +111,13 @@ TEST_F(SwarmTableTest, NamesTheLeadFirstAndNeverTheAsker) {
   EXPECT_EQ(Ask(4, false).members, (std::vector{Peer(1), Peer(3), Peer(2)}));
 }
 
+TEST_F(SwarmTableTest, NamesThoseThatHaveAllOfItBeforeOthers) {
+  table_.OnAsk(now_, {.peer = Peer(2), .digest = Blob(0), .whole = true});
+  Ask(3, false);
+  Ask(1, true);
+  EXPECT_EQ(Ask(4, false).members, (std::vector{Peer(1), Peer(2), Peer(3)}));
+}
+
 TEST_F(SwarmTableTest, MembersThatDoNotAskAgainAreForgotten) {
   Ask(1, false);
   table_.OnAsk(now_, {.peer = Peer(2), .digest = Blob(0), .whole = true});
