@@ -210,11 +210,13 @@ void Download::Impl::RefuteOthers() {
     if (other.blob() != geometry.blob() || ends_elsewhere) refuted.push_back(id);
   }
   for (const CandidateId id : refuted) {
+    const Geometry other = choice_.Find(id)->geometry();
     for (int at = 0; at < static_cast<int>(holders_.size()); ++at) {
       const Holder& holder = holders_[at];
       if (holder.state != Holder::State::kHolding || holder.candidate != id) continue;
-      // Whoever lists the last piece says that it verified it. Others may have been lied to.
-      if (holder.claims_last) {
+      // Whoever lists the last piece says that it verified it, from the state that it vouches for.
+      // Others may have been lied to: their candidate holds the states of others too.
+      if (holder.claims_last && holder.vouched >= other.count()) {
         Ban(at, "it vouches for a chain that does not lead to the digest");
       } else {
         Withdraw(at, Holder::State::kNot);

@@ -1,9 +1,17 @@
 // Holders: whom we know, what their maps say, and when they may be asked.
 #include <algorithm>
+#include <utility>
 
 #include "fetch/download_impl.h"
 
 namespace shoal::fetch {
+namespace {
+
+std::string Mismatch(PieceIndex piece) {
+  return "piece " + std::to_string(piece.value) + " does not match the chain it vouches for";
+}
+
+}  // namespace
 
 int Download::Impl::FindHolder(const PeerId& peer) const {
   const auto found = std::ranges::find(holders_, peer, &Holder::id);
@@ -82,6 +90,11 @@ void Download::Impl::TakeMap(int at, const HolderMap& map) {
     // The empty blob's digest was settled at Start; the other is no map at all.
     return Ban(at, "its map cannot be true");
   }
+  if (holder.dispute) {
+    const Dispute dispute = *std::exchange(holder.dispute, std::nullopt);
+    if (Stands(dispute, map)) return Ban(at, Mismatch(dispute.piece));
+    holder.excused = true;
+  }
   if (!any_map_) peer_progress_at_ = now_;
   any_map_ = true;
   Uncount(holder);
@@ -150,6 +163,29 @@ void Download::Impl::Ban(int at, const std::string& reason) {
   peer_error_ = Error{Code::kCorrupt, "peer " + peer.Short() + ": " + reason};
   Withdraw(at, Holder::State::kOut);
   Emit(BanPeer{peer, limits_.ban, reason});
+}
+
+void Download::Impl::OnMismatch(int at, PieceIndex piece) {
+  Holder& holder = holders_[at];
+  const PieceIndex last = chain_->geometry().last();
+  // Whoever has the whole blob has proved it: it has nothing to change its mind about.
+  const bool whole = holder.known == last.value + 1 && holder.vouched == last.value + 1;
+  if (whole || holder.excused) return Ban(at, Mismatch(piece));
+  Dispute dispute{piece, *chain_->Before(piece), std::nullopt};
+  if (piece < last) dispute.after = *chain_->Before(piece + 1);
+  Withdraw(at, Holder::State::kQueued);
+  holder.dispute = dispute;
+}
+
+bool Download::Impl::Stands(const Dispute& dispute, const HolderMap& map) {
+  const PieceIndex piece = dispute.piece;
+  if (piece.value >= map.have.size() || !map.have.Has(piece)) return false;
+  const ChainState* before = map.chain.Before(piece);
+  if (before == nullptr || *before != dispute.before) return false;
+  if (!dispute.after) return true;
+  const PieceIndex next = piece + 1;
+  const ChainState* after = next.value < map.have.size() ? map.chain.Before(next) : nullptr;
+  return after != nullptr && *after == *dispute.after;
 }
 
 void Download::Impl::Withdraw(int at, Holder::State state) {

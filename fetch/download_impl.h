@@ -65,6 +65,14 @@ inline constexpr Duration kSlowTime = std::chrono::seconds(2);
 // An arbiter's silence; the shell ends an asking earlier.
 inline constexpr Duration kSwarmSilence = std::chrono::seconds(1);
 
+// A piece that did not match the states that its sender vouched for. An honest sender may have
+// changed its mind meanwhile: its map, asked again, tells.
+struct Dispute {
+  PieceIndex piece;
+  ChainState before;
+  std::optional<ChainState> after;  // none for the last piece: the digest
+};
+
 // A peer that may hold pieces of the blob.
 struct Holder {
   enum class State {
@@ -94,6 +102,8 @@ struct Holder {
   bool member = false;  // it fetches the blob too, as far as we heard
   Time busy_until{};
   Time slow_until{};
+  std::optional<Dispute> dispute;
+  bool excused = false;  // it had changed its mind once
 };
 
 inline constexpr int kNoHolder = -1;  // the upstream, as a request's holder
@@ -179,6 +189,10 @@ class Download::Impl {
   void OnMapFailed(const Request& request, const Error& error);
   void Penalize(int holder, const Error& error);
   void Ban(int holder, const std::string& reason);
+  // A piece of it did not match. Bans it, or asks its map again first.
+  void OnMismatch(int holder, PieceIndex piece);
+  // Whether its fresh map still vouches for what it sent a false piece of.
+  [[nodiscard]] static bool Stands(const Dispute& dispute, const HolderMap& map);
   // Takes a holder out of everything: requests, availability, candidate.
   void Withdraw(int holder, Holder::State state);
   void Count(Holder& holder);

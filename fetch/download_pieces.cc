@@ -195,8 +195,7 @@ void Download::Impl::OnPeerPiece(Request& request, PieceIndex piece, const Chain
   if (!right) {
     Waste(length);
     if (is_last) end_failed_ = true;
-    return Ban(at,
-               "piece " + std::to_string(piece.value) + " does not match the chain it vouches for");
+    return OnMismatch(at, piece);
   }
   // Bytes that nobody told of one by one: on a quick link a piece comes between two looks.
   if (request.judged > request.received) {
@@ -235,7 +234,9 @@ void Download::Impl::CutLosers(PieceIndex piece, RequestId by) {
 Time Download::Impl::AskedSince(PieceIndex piece) const {
   Time since = kNever;
   for (const auto& [id, request] : requests_) {
-    if (std::ranges::find(request.marked, piece) == request.marked.end()) continue;
+    const bool asked = std::ranges::find(request.marked, piece) != request.marked.end() ||
+                       std::ranges::find(request.options, piece) != request.options.end();
+    if (!asked) continue;
     since = std::min(since, request.asked_at);
   }
   return since;

@@ -26,7 +26,7 @@ bool Download::Impl::UpstreamMayTake(PieceIndex piece) const {
   if (have().Has(piece)) return false;
   if (picker_.asked(piece) == 0) return true;
   if (picker_.asked(piece) >= kAskedMax) return false;
-  return PeersStuck() || now_ >= AskedSince(piece) + limits_.stall;
+  return PeersStuck() || now_ - limits_.stall >= AskedSince(piece);
 }
 
 bool Download::Impl::UpstreamShouldTake(PieceIndex piece) const {

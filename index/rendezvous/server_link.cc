@@ -3,6 +3,7 @@
 #include <utility>  // Asio 1.74 uses std::exchange without including it
 
 #include <cpprest/http_client.h>
+#include <openssl/crypto.h>
 
 #include <stdexcept>
 #include <vector>
@@ -22,6 +23,10 @@ constexpr Duration kWaitMax = std::chrono::milliseconds(kDiscoverWaitMsMax);
 
 // About 2 MiB. The members of many swarms; who is not kept is only verified again.
 constexpr std::size_t kRecordsKept = 1000;
+
+// cpprestsdk joins its threads after main's end, later than OpenSSL would clean up under them.
+[[maybe_unused]] const bool kNoCleanupAtExit =
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr) == 1;
 
 }  // namespace
 

@@ -107,7 +107,9 @@ void Fetches::Do(FetchId id, const fetch::AskSwarm& action) { world_.swarms->Ask
 void Fetches::Do(FetchId /*id*/, const fetch::BanPeer& action) {
   const Host& host = world_.hosts[world_.HostOf(action.peer)];
   ++bans_;
-  if (host.lie == Lie::kHonest) world_.checker.Fail(world_.now(), "an honest peer is banned");
+  if (host.lie == Lie::kHonest) {
+    world_.checker.Fail(world_.now(), "an honest peer is banned: " + action.reason);
+  }
 }
 
 void Fetches::Do(FetchId id, const fetch::UseGeometry& action) {

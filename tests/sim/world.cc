@@ -185,7 +185,8 @@ void World::Dispatch(const Event& event) {
       return swarms->OnLate(event.a, event.b);
     case EventKind::kScript:
       --script_left_;
-      return script_[event.a]();
+      // Taken out: what it does may add to the script.
+      return std::exchange(script_[event.a], nullptr)();
   }
 }
 

@@ -413,6 +413,49 @@ TEST(DownloadTest, ACorruptPieceBansItsSenderAndCostsThatPieceOnly) {
   EXPECT_EQ(rig.download.sources().peers.count(Peer(1)), 0U);
 }
 
+TEST(DownloadTest, AFetcherThatStandsBehindAFalsePieceIsBanned) {
+  DownloadRig rig(false);
+  rig.Start({Peer(1)});
+  rig.Resolved();
+  rig.AnswerMapOf(Peer(1), DownloadRig::Map("***...", 'x'));
+  const FetchPieces run = rig.TakeOne<FetchPieces>();
+  rig.Take<FetchMap>();
+  rig.BadPiece(run.id, run.first.value);
+  EXPECT_EQ(rig.Count<BanPeer>(), 0);  // not before it was asked again
+  rig.AnswerMapOf(Peer(1), DownloadRig::Map("****..", 'x'));
+  EXPECT_EQ(rig.TakeOne<BanPeer>().peer, Peer(1));
+}
+
+TEST(DownloadTest, AFetcherThatChangedItsMindIsExcusedOnce) {
+  DownloadRig rig(false);
+  rig.Start({Peer(1)});
+  rig.Resolved();
+  rig.AnswerMapOf(Peer(1), DownloadRig::Map("***...", 'x'));
+  const FetchPieces run = rig.TakeOne<FetchPieces>();
+  rig.Take<FetchMap>();
+  rig.BadPiece(run.id, run.first.value);  // it had been lied to, and found out
+  rig.AnswerMapOf(Peer(1), DownloadRig::Map("***...", 'a'));
+  EXPECT_EQ(rig.Count<BanPeer>(), 0);
+  const FetchPieces again = rig.Take<FetchPieces>().front();
+  EXPECT_EQ(again.peer, Peer(1));
+  rig.BadPiece(again.id, again.first.value);
+  EXPECT_EQ(rig.TakeOne<BanPeer>().peer, Peer(1));
+}
+
+TEST(DownloadTest, WhoeverVouchesForLessThanItsCandidateIsNotRefutedWithIt) {
+  DownloadRig rig;
+  rig.Start({Peer(1), Peer(2), Peer(3)});
+  rig.AnswerMapOf(Peer(1), DownloadRig::Whole(20, 'a'));
+  rig.AnswerMapOf(Peer(2), DownloadRig::Whole(20, 'x'));
+  HolderMap fetcher = DownloadRig::Map("*..................*", 'x', 3);  // both share two states
+  rig.AnswerMapOf(Peer(3), fetcher);
+  rig.Piece(rig.TakeOne<FetchPieces>().id, 0);
+  for (const FetchPieces& run : rig.Take<FetchPieces>()) {
+    if (run.first.value == 19) rig.Piece(run.id, 19);
+  }
+  EXPECT_EQ(rig.TakeOne<BanPeer>().peer, Peer(2));
+}
+
 TEST(DownloadTest, WhatABannedPeerHelpedToVerifyStaysWhenTheUpstreamTakesOver) {
   DownloadRig rig;
   rig.Start({Peer(1)});
