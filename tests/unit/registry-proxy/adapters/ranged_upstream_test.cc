@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <optional>
 
+#include "base/check.h"
 #include "base/rng.h"
 
 namespace shoal::proxy {
@@ -14,13 +16,27 @@ namespace {
 using namespace std::chrono_literals;
 using namespace literals;
 
+constexpr std::size_t kLarge = 120 << 20;
+
+// The same bytes for all tests: random ones take long to make in a sanitized build.
+std::string Content(std::size_t size) {
+  static const std::string all = [] {
+    std::string bytes(kLarge + 1024, '\0');
+    Rng rng(1);
+    for (std::size_t at = 0; at < bytes.size(); at += sizeof(std::uint64_t)) {
+      const std::uint64_t word = rng.Next();
+      std::memcpy(bytes.data() + at, &word, sizeof word);
+    }
+    return bytes;
+  }();
+  SHOAL_CHECK(size <= all.size());
+  return all.substr(0, size);
+}
+
 // A registry in virtual time: each request gets so many bytes a step.
 class FakeRegistry {
  public:
-  explicit FakeRegistry(std::size_t size) : blob(size, '\0') {
-    Rng rng(size);
-    for (char& c : blob) c = static_cast<char>(rng.Next());
-  }
+  explicit FakeRegistry(std::size_t size) : blob(Content(size)) {}
 
   RangedUpstream::Ports Ports() {
     return {[this](const fetch::UpstreamRef&, const Digest&, Bytes offset, Bytes end, bool exact,
@@ -139,8 +155,6 @@ class RangedUpstreamTest : public testing::Test {
   std::shared_ptr<Recorder> sink;
   fetch::UpstreamPort::CallId call = 0;
 };
-
-constexpr std::size_t kLarge = 120 << 20;
 
 TEST_F(RangedUpstreamTest, FourConnectionsBringOneBlobInOrder) {
   Start(kLarge + 77);
