@@ -94,22 +94,36 @@ Digest ChainHasher::Finish() const {
   return digest;
 }
 
-Chain::Chain(Geometry geometry) : geometry_(geometry), states_{InitialState()} {}
+Chain::Chain(Geometry geometry) : geometry_(geometry), states_{InitialState()}, set_{true} {}
 
 const ChainState* Chain::Before(PieceIndex i) const {
   SHOAL_CHECK(i.value >= 0 && i.value < geometry_.count());
   const auto at = static_cast<std::size_t>(i.value);
-  return at < states_.size() && states_[at] ? &*states_[at] : nullptr;
+  return at < states_.size() && (i.value < known_ || set_[at]) ? &states_[at] : nullptr;
+}
+
+std::int32_t Chain::CommonPrefix(const Chain& other) const {
+  const auto both = static_cast<std::size_t>(std::min(known_, other.known_));
+  if (std::memcmp(states_.data(), other.states_.data(), both * kStateBytes) == 0) {
+    return static_cast<std::int32_t>(both);
+  }
+  std::size_t i = 0;
+  while (states_[i] == other.states_[i]) ++i;
+  return static_cast<std::int32_t>(i);
 }
 
 void Chain::Set(PieceIndex i, const ChainState& state) {
   SHOAL_CHECK(i.value >= 0 && i.value < geometry_.count());
   SHOAL_CHECK(i.value > 0 || state == InitialState());
   const auto at = static_cast<std::size_t>(i.value);
-  if (at >= states_.size()) states_.resize(at + 1);
+  if (at >= states_.size()) {
+    states_.resize(at + 1);
+    set_.resize(at + 1);
+  }
   states_[at] = state;
+  set_[at] = true;
   while (static_cast<std::size_t>(known_) < states_.size() &&
-         states_[static_cast<std::size_t>(known_)]) {
+         set_[static_cast<std::size_t>(known_)]) {
     ++known_;
   }
 }
@@ -118,8 +132,11 @@ void Chain::Clear(PieceIndex i) {
   SHOAL_CHECK(i.value > 0 && i.value < geometry_.count());
   const auto at = static_cast<std::size_t>(i.value);
   if (at >= states_.size()) return;
-  states_[at].reset();
-  while (!states_.back()) states_.pop_back();  // states_[0] is always there
+  set_[at] = false;
+  while (!set_.back()) {  // states_[0] is always there
+    set_.pop_back();
+    states_.pop_back();
+  }
   known_ = std::min(known_, i.value);
 }
 
@@ -127,7 +144,7 @@ ByteVector Chain::Encode() const {
   ByteVector bytes;
   bytes.reserve(static_cast<std::size_t>(known_ - 1) * kStateBytes);
   for (std::int32_t i = 1; i < known_; ++i) {
-    const ChainState& state = *states_[static_cast<std::size_t>(i)];
+    const ChainState& state = states_[static_cast<std::size_t>(i)];
     bytes.insert(bytes.end(), state.begin(), state.end());
   }
   return bytes;
@@ -142,6 +159,7 @@ Result<Chain> Chain::Decode(Geometry geometry, ByteSpan states) {
   }
   Chain chain(geometry);
   chain.states_.reserve(count + 1);
+  chain.set_.reserve(count + 1);
   for (std::size_t i = 1; i <= count; ++i) {
     ChainState state;
     std::ranges::copy(states.subspan((i - 1) * kStateBytes, kStateBytes), state.begin());

@@ -10,7 +10,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -61,6 +60,10 @@ class Chain {
   // How many states are known without a gap, from the first one: 1 to count().
   [[nodiscard]] std::int32_t known_prefix() const { return known_; }
   [[nodiscard]] bool complete() const { return known_ == geometry_.count(); }
+  // One more than the last known state's index: 1 to count().
+  [[nodiscard]] std::int32_t extent() const { return static_cast<std::int32_t>(states_.size()); }
+  // How many states both know without a gap and alike, from the first one on.
+  [[nodiscard]] std::int32_t CommonPrefix(const Chain& other) const;
 
   // The first known_prefix() states but the first, 32 bytes each: how a chain travels.
   [[nodiscard]] ByteVector Encode() const;
@@ -70,7 +73,8 @@ class Chain {
  private:
   Geometry geometry_;
   std::int32_t known_ = 1;
-  std::vector<std::optional<ChainState>> states_;
+  std::vector<ChainState> states_;  // the last one is known
+  std::vector<bool> set_;           // which of them are
 };
 
 // Whether a piece can be verified alone: its own state is known and so is the next one (the last

@@ -1,12 +1,14 @@
 #include "fetch/chain_choice.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace shoal::fetch {
 
 std::optional<PieceIndex> FirstConflict(const Chain& a, const Chain& b) {
   if (a.geometry() != b.geometry()) return PieceIndex{0};
-  for (PieceIndex i{1}; i.value < a.geometry().count(); ++i) {
+  const std::int32_t end = std::min(a.extent(), b.extent());
+  for (PieceIndex i{a.CommonPrefix(b)}; i.value < end; ++i) {
     const ChainState* one = a.Before(i);
     const ChainState* other = b.Before(i);
     if (one != nullptr && other != nullptr && *one != *other) return i;
@@ -23,7 +25,8 @@ bool StaysVerified(const Chain& from, const Chain& to, PieceIndex i) {
 std::vector<PieceIndex> Merge(Chain& chain, const Chain& more) {
   SHOAL_CHECK(chain.geometry() == more.geometry());
   std::vector<PieceIndex> learned;
-  for (PieceIndex i{1}; i.value < more.geometry().count(); ++i) {
+  // Nothing is new where the chain knows all.
+  for (PieceIndex i{chain.known_prefix()}; i.value < more.extent(); ++i) {
     const ChainState* state = more.Before(i);
     if (state == nullptr || chain.Before(i) != nullptr) continue;
     chain.Set(i, *state);

@@ -157,6 +157,7 @@ void Download::Impl::OnRequestFailed(RequestId id, const Error& error) {
     }
     Count(holder);
     holder.map_at = now_ + kMapPauseIdle;
+    WakeAt(now_);
     holder.known = 0;
   }
   Penalize(request.holder, error);
@@ -176,8 +177,13 @@ void Download::Impl::OnReader(int reader, PieceIndex piece) {
 }
 
 void Download::Impl::OnDeadline() {
+  if (now_ < requests_at_) return;
   CancelStalled();
   CancelSlow();
+  requests_at_ = kNever;
+  for (const auto& [id, request] : requests_) {
+    requests_at_ = std::min(requests_at_, LookAt(request));
+  }
 }
 
 void Download::Impl::Decide() {
@@ -195,6 +201,7 @@ void Download::Impl::Decide() {
 }
 
 void Download::Impl::CheckInvariants() const {
+  CheckLists();
   if (!chain_) {
     SHOAL_CHECK(have().size() == 0);
     for (const auto& [id, request] : requests_) SHOAL_CHECK(request.marked.empty());
@@ -234,6 +241,7 @@ void Download::Impl::CheckInvariants() const {
     SHOAL_CHECK(holder.asked_pieces == slots[h]);
     SHOAL_CHECK(slots[h] <= limits_.parallel_per_peer);
     SHOAL_CHECK(holder.counted == (Supports(holder) && !alone_));
+    SHOAL_CHECK(!holder.counted || holder.useful == holder.can.CountNotIn(have()));
     if (holder.candidate != 0 && holder.candidate != chain_id_) {
       SHOAL_CHECK(choice_.chains().contains(holder.candidate));
     }
@@ -242,6 +250,34 @@ void Download::Impl::CheckInvariants() const {
   SHOAL_CHECK(choice_.chains().size() <= kCandidatesMax);
   SHOAL_CHECK(!finished_ || requests_.empty());
   SHOAL_CHECK(!we_lead_ || limits_.arbitrated);
+}
+
+void Download::Impl::CheckLists() const {
+  std::vector<int> holding;
+  std::vector<int> queued;
+  int first_maps = 0;
+  SHOAL_CHECK(heads_.size() == holders_.size());
+  for (int at = 0; at < static_cast<int>(holders_.size()); ++at) {
+    const Holder& holder = holders_[at];
+    SHOAL_CHECK(FindHolder(holder.id) == at);
+    if (holder.state == Holder::State::kQueued) queued.push_back(at);
+    if (holder.state == Holder::State::kAsking) ++first_maps;
+    if (holder.state != Holder::State::kHolding) continue;
+    holding.push_back(at);
+    // Whatever is due at it later wakes us.
+    for (const Time due : {holder.score.usable_at(), holder.busy_until}) {
+      SHOAL_CHECK(due <= now_ || due >= holders_at_);
+    }
+    SHOAL_CHECK(holder.map_request != 0 || holder.map_at <= now_ || holder.map_at >= holders_at_);
+  }
+  SHOAL_CHECK(holding == holding_ && queued == queued_ && first_maps == first_maps_);
+  std::size_t byte_requests = 0;
+  for (const auto& [id, request] : requests_) {
+    SHOAL_CHECK(StallAt(request) >= requests_at_);
+    if (request.kind == Request::Kind::kMap) continue;
+    SHOAL_CHECK(byte_requests_.at(byte_requests++) == &request);
+  }
+  SHOAL_CHECK(byte_requests == byte_requests_.size());
 }
 
 // The public face.

@@ -44,8 +44,9 @@ bool Download::Impl::IsSlow(const Request& request) const {
   const double came = std::max(1.0, static_cast<double>(request.received.count()));
   const double needs = left / came * static_cast<double>(age.count());
   const double length = static_cast<double>(LengthOf(request.marked.front()).count());
-  return std::ranges::any_of(holders_, [&](const Holder& other) {
-    if (&other == &holders_[request.holder] || !other.counted || !MayAsk(other)) return false;
+  return std::ranges::any_of(holding_, [&](int at) {
+    const Holder& other = holders_[at];
+    if (at == request.holder || !other.counted || !MayAsk(other)) return false;
     if (!other.score.rate() || !other.can.Has(request.marked.front())) return false;
     return needs > kSlowFactor * (length / *other.score.rate()) * 1e6;
   });
@@ -62,6 +63,15 @@ void Download::Impl::CancelSlow() {
   }
 }
 
+Time Download::Impl::LookAt(const Request& request) const {
+  const Time stall_at = StallAt(request);
+  if (request.kind != Request::Kind::kPieces) return stall_at;
+  // From then on it is compared with others, each half a stall.
+  const Duration age = std::max(now_ - request.asked_at, Duration(0));
+  const std::int64_t looks = std::max<std::int64_t>(2, age / (request.stall / 2) + 1);
+  return std::min(stall_at, request.asked_at + request.stall / 2 * looks);
+}
+
 Time Download::Impl::NextDeadline() const {
   if (!started_ || finished_) return kNever;
   Time next = kNever;
@@ -73,21 +83,11 @@ Time Download::Impl::NextDeadline() const {
   if (!resolved_) at(resolve_by_);
   if (resolved_ && !resolving_) at(resolve_again_);
   at(double_at_);
-  for (const auto& [id, request] : requests_) {
-    at(StallAt(request));
-    // From then on it is compared with others, each half a stall.
-    if (request.kind != Request::Kind::kPieces) continue;
-    const Duration age = std::max(now_ - request.asked_at, Duration(0));
-    const std::int64_t looks = std::max<std::int64_t>(2, age / (request.stall / 2) + 1);
-    at(request.asked_at + request.stall / 2 * looks);
-  }
-  for (const Holder& holder : holders_) {
-    if (lead_ == holder.id && holder.state == Holder::State::kNot) at(holder.map_at);
-    if (holder.state != Holder::State::kHolding) continue;
-    at(holder.score.usable_at());
-    at(holder.busy_until);
-    if (holder.map_request == 0) at(holder.map_at);
-  }
+  // These two are lower bounds: waking early only works them out anew.
+  next = std::min(next, std::max(requests_at_, now_ + Duration(1)));
+  next = std::min(next, std::max(holders_at_, now_ + Duration(1)));
+  const Holder* const lead = Lead();
+  if (lead != nullptr && lead->state == Holder::State::kNot) at(lead->map_at);
   const bool upstream_waits = UpstreamUsable() && upstream_request_ == 0;
   if (upstream_waits) at(upstream_at_);
   if (limits_.arbitrated) {
@@ -103,15 +103,13 @@ Time Download::Impl::NextDeadline() const {
 }
 
 bool Download::Impl::AnyHope() const {
-  for (const auto& [id, request] : requests_) {
-    if (request.kind != Request::Kind::kMap) return true;
-  }
+  if (!byte_requests_.empty()) return true;
   if (UpstreamUsable() || !Settled() || AnyFirstMapPending()) return true;
   // An upstream that denies or does not know the blob will give the growing holders nothing more.
   const bool refused = upstream_error_ && (upstream_error_->code == Code::kNotFound ||
                                            upstream_error_->code == Code::kDenied);
-  return std::ranges::any_of(holders_, [&](const Holder& holder) {
-    if (holder.state != Holder::State::kHolding) return false;
+  return std::ranges::any_of(holding_, [&](int at) {
+    const Holder& holder = holders_[at];
     if (CanHelp(holder)) return true;
     if (!Supports(holder)) return holder.known > 0 && switches_ < kSwitchesMax;
     if (holder.known == have().size() && holder.vouched == have().size()) return false;

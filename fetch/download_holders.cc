@@ -1,11 +1,19 @@
 // Holders: whom we know, what their maps say, and when they may be asked.
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "fetch/download_impl.h"
 
 namespace shoal::fetch {
 namespace {
+
+// Ids are hashes: their first bytes tell nearly all apart.
+std::uint64_t HeadOf(const PeerId& peer) {
+  std::uint64_t head = 0;
+  std::memcpy(&head, peer.bytes.data(), sizeof head);
+  return head;
+}
 
 std::string Mismatch(PieceIndex piece) {
   return "piece " + std::to_string(piece.value) + " does not match the chain it vouches for";
@@ -14,8 +22,28 @@ std::string Mismatch(PieceIndex piece) {
 }  // namespace
 
 int Download::Impl::FindHolder(const PeerId& peer) const {
-  const auto found = std::ranges::find(holders_, peer, &Holder::id);
-  return found == holders_.end() ? -1 : static_cast<int>(found - holders_.begin());
+  const std::uint64_t head = HeadOf(peer);
+  for (auto at = heads_.begin(); (at = std::find(at, heads_.end(), head)) != heads_.end(); ++at) {
+    const auto index = static_cast<int>(at - heads_.begin());
+    if (holders_[index].id == peer) return index;
+  }
+  return -1;
+}
+
+void Download::Impl::SetState(int at, Holder::State state) {
+  Holder& holder = holders_[at];
+  if (holder.state == state) return;
+  const auto list = [&](Holder::State of) -> std::vector<int>* {
+    if (of == Holder::State::kHolding) return &holding_;
+    return of == Holder::State::kQueued ? &queued_ : nullptr;
+  };
+  if (auto* from = list(holder.state)) from->erase(std::ranges::lower_bound(*from, at));
+  if (auto* to = list(state)) to->insert(std::ranges::lower_bound(*to, at), at);
+  first_maps_ += state == Holder::State::kAsking ? 1 : 0;
+  first_maps_ -= holder.state == Holder::State::kAsking ? 1 : 0;
+  holder.state = state;
+  room_changed_ = true;
+  if (state == Holder::State::kHolding) WakeAt(now_);
 }
 
 void Download::Impl::AddHolders(const std::vector<PeerId>& peers) {
@@ -24,12 +52,16 @@ void Download::Impl::AddHolders(const std::vector<PeerId>& peers) {
     if (known >= 0) {
       Holder& holder = holders_[known];
       const bool again = holder.state == Holder::State::kNot && now_ >= holder.map_at;
-      if (again || holder.state == Holder::State::kGone) holder.state = Holder::State::kQueued;
+      if (again || holder.state == Holder::State::kGone) SetState(known, Holder::State::kQueued);
       continue;
     }
     Holder fresh(peer, PeerScore(limits_.stall, kPenaltyMax));
     if (holders_.size() < kHoldersKept * static_cast<std::size_t>(limits_.holders_max)) {
+      if (lead_ == peer) lead_at_ = static_cast<int>(holders_.size());
+      queued_.push_back(static_cast<int>(holders_.size()));
+      room_changed_ = true;
       holders_.push_back(std::move(fresh));
+      heads_.push_back(HeadOf(peer));
       continue;
     }
     // The table is full: whoever turned out to have nothing makes room. Bans are remembered.
@@ -37,33 +69,63 @@ void Download::Impl::AddHolders(const std::vector<PeerId>& peers) {
       return holder.state == Holder::State::kNot || holder.state == Holder::State::kGone;
     });
     if (idle == holders_.end()) return;
+    fresh.state = idle->state;
     *idle = std::move(fresh);
+    const auto at = static_cast<int>(idle - holders_.begin());
+    heads_[at] = HeadOf(peer);
+    if (lead_ == peer) lead_at_ = at;
+    SetState(at, Holder::State::kQueued);
   }
 }
 
 void Download::Impl::AskMaps() {
-  int active = 0;
-  for (const Holder& holder : holders_) {
+  const Holder* const lead = Lead();
+  if (lead != nullptr && lead->state == Holder::State::kNot && now_ >= lead->map_at) {
+    SetState(lead_at_, Holder::State::kQueued);
+  }
+  if (room_changed_ && !queued_.empty()) AskQueued();
+  if (now_ < holders_at_) return;
+  for (const int at : holding_) {
+    const Holder& holder = holders_[at];
+    const bool due = holder.map_request == 0 && now_ >= holder.map_at;
+    if (due && holder.score.MayAsk(now_)) AskMap(at, holder.known);
+  }
+  LookAtHolders();
+}
+
+void Download::Impl::LookAtHolders() {
+  holders_at_ = kNever;
+  const auto at = [&](Time time) {
+    if (time > now_) WakeAt(time);
+  };
+  for (const int index : holding_) {
+    const Holder& holder = holders_[index];
+    at(holder.score.usable_at());
+    at(holder.busy_until);
+    if (holder.map_request == 0) at(holder.map_at);
+  }
+}
+
+void Download::Impl::AskQueued() {
+  int active = first_maps_;
+  for (const int at : holding_) {
+    const Holder& holder = holders_[at];
     // One that failed before it ever delivered takes no place from those not tried yet.
     const bool failing = !holder.score.proven() && holder.score.failures_in_row() > 0;
-    const bool useful = holder.state == Holder::State::kHolding && holder.known > 0 && !failing;
-    if (useful || holder.state == Holder::State::kAsking) ++active;
+    if (holder.known > 0 && !failing) ++active;
   }
-  for (int at = 0; at < static_cast<int>(holders_.size()); ++at) {
-    Holder& holder = holders_[at];
-    const bool leads = lead_ == holder.id && holder.state == Holder::State::kNot;
-    if (leads && now_ >= holder.map_at) holder.state = Holder::State::kQueued;
+  std::vector<int> asked;
+  for (const int at : queued_) {
     // The lead has a place of its own: from it comes what nobody else has.
-    const bool has_place = active < limits_.holders_max || lead_ == holder.id;
-    if (holder.state == Holder::State::kQueued && has_place) {
-      holder.state = Holder::State::kAsking;
-      ++active;
-      AskMap(at, 0);
-    } else if (holder.state == Holder::State::kHolding && holder.map_request == 0 &&
-               now_ >= holder.map_at && holder.score.MayAsk(now_)) {
-      AskMap(at, holder.known);
-    }
+    if (active >= limits_.holders_max && lead_ != holders_[at].id) continue;
+    asked.push_back(at);
+    ++active;
   }
+  for (const int at : asked) {
+    SetState(at, Holder::State::kAsking);
+    AskMap(at, 0);
+  }
+  room_changed_ = false;
 }
 
 void Download::Impl::AskMap(int at, std::int32_t known) {
@@ -97,10 +159,10 @@ void Download::Impl::TakeMap(int at, const HolderMap& map) {
   }
   if (!any_map_) peer_progress_at_ = now_;
   any_map_ = true;
-  Uncount(holder);
   const CandidateId before = holder.candidate;
-  holder.state = Holder::State::kHolding;
+  SetState(at, Holder::State::kHolding);
   if (!Place(holder, map.chain)) return Withdraw(at, Holder::State::kNot);
+  if (!Supports(holder)) Uncount(holder);
   if (holder.candidate != before && holder.asked_pieces > 0) {
     // It was asked under a chain that it no longer stands behind.
     std::vector<RequestId> stale;
@@ -110,16 +172,15 @@ void Download::Impl::TakeMap(int at, const HolderMap& map) {
     for (const RequestId id : stale) Cancel(id);
   }
   const bool grew = map.have.count() > holder.known;
+  room_changed_ |= holder.known == 0 || map.have.count() == 0;
   const PieceIndex last = geometry.last();
   holder.vouched = map.chain.known_prefix();
   holder.known = map.have.count();
   holder.claims_last = map.have.Has(last);
-  holder.can = map.have;
-  for (PieceIndex i{0}; i < last; ++i) {
-    if (i.value + 1 >= holder.vouched && holder.can.Has(i)) holder.can.Clear(i);
-  }
-  if (holder.vouched < geometry.count()) holder.can.Clear(last);
-  Count(holder);
+  // A piece can be verified alone if the states at both its ends are vouched for.
+  PieceMap can = map.have;
+  if (holder.vouched < geometry.count()) can.ClearFrom({holder.vouched - 1});
+  Recount(holder, std::move(can));
   if (map.have.all() && map.chain.complete()) {
     holder.map_at = kNever;
   } else if (holder.known == 0) {
@@ -128,10 +189,21 @@ void Download::Impl::TakeMap(int at, const HolderMap& map) {
     const Duration pause = MapPause();
     holder.map_at = std::max(now_, holder.map_sent + (grew ? pause : kMapPauseIdle));
   }
+  WakeAt(holder.map_at);
 }
 
 Duration Download::Impl::MapPause() const {
   return std::clamp(pipeline_.piece_time().value_or(kMapPauseMin), kMapPauseMin, kMapPauseMax);
+}
+
+void Download::Impl::Recount(Holder& holder, PieceMap can) {
+  if (!holder.counted) {
+    holder.can = std::move(can);
+    return Count(holder);
+  }
+  picker_.ChangeHolder(holder.can, can);
+  holder.can = std::move(can);
+  holder.useful = holder.can.CountNotIn(have());
 }
 
 void Download::Impl::OnMapFailed(const Request& request, const Error& error) {
@@ -143,12 +215,15 @@ void Download::Impl::OnMapFailed(const Request& request, const Error& error) {
     return;
   }
   holder.map_at = now_ + kMapPauseIdle;
+  WakeAt(now_);
   Penalize(request.holder, error);
 }
 
 void Download::Impl::Penalize(int at, const Error& error) {
   Holder& holder = holders_[at];
   holder.score.OnFailure(now_);
+  room_changed_ = true;
+  WakeAt(now_);
   peer_error_ = error.In("peer " + holder.id.Short());
   if (error.code == Code::kDenied || error.code == Code::kNotFound) {
     Withdraw(at, Holder::State::kNot);
@@ -196,7 +271,7 @@ void Download::Impl::Withdraw(int at, Holder::State state) {
   }
   for (const RequestId id : own) Cancel(id);
   Uncount(holder);
-  holder.state = state;
+  SetState(at, state);
   holder.candidate = 0;
   holder.vouched = 0;
   holder.known = 0;
@@ -212,6 +287,7 @@ bool Download::Impl::Supports(const Holder& holder) const {
 void Download::Impl::Count(Holder& holder) {
   if (holder.counted || alone_ || !Supports(holder)) return;
   picker_.AddHolder(holder.can);
+  holder.useful = holder.can.CountNotIn(have());
   holder.counted = true;
 }
 
@@ -221,18 +297,10 @@ void Download::Impl::Uncount(Holder& holder) {
   holder.counted = false;
 }
 
-bool Download::Impl::CanHelp(const Holder& holder) const {
-  return holder.counted && holder.can.AnyNotIn(have());
-}
-
-bool Download::Impl::AnyFirstMapPending() const {
-  return std::ranges::any_of(
-      holders_, [](const Holder& holder) { return holder.state == Holder::State::kAsking; });
-}
-
 bool Download::Impl::WorthWaiting() const {
   if (AnyFirstMapPending()) return true;
-  return std::ranges::any_of(holders_, [&](const Holder& holder) {
+  return std::ranges::any_of(holding_, [&](int at) {
+    const Holder& holder = holders_[at];
     if (!holder.counted || !holder.score.MayAsk(now_)) return false;
     if (CanHelp(holder)) return true;
     // A swarm grows from its lead: it is not worth waiting for when we are that, or nobody is.

@@ -4,6 +4,7 @@
 // (download_upstream.cc), ends and deadlines (download_end.cc).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -96,6 +97,7 @@ struct Holder {
   std::int32_t vouched = 0;  // it vouches for the first so many states of its candidate
   std::int32_t known = 0;    // pieces its last map listed
   PieceMap can;              // of them those whose states it vouches for
+  std::int32_t useful = 0;   // of those, while counted, the ones that we lack
   bool claims_last = false;
   bool counted = false;  // in the picker's availability
   int asked_pieces = 0;
@@ -154,6 +156,7 @@ class Download::Impl {
   void OnDeadline();
   [[nodiscard]] Time NextDeadline() const;
   void CheckInvariants() const;
+  void CheckLists() const;
 
   // Every event runs inside this: it sets the clock and where actions go, and in the end decides
   // what to do next.
@@ -182,6 +185,18 @@ class Download::Impl {
   // Holders.
   void AddHolders(const std::vector<PeerId>& peers);
   int FindHolder(const PeerId& peer) const;
+  // nullptr when nobody else leads, or the table is full.
+  [[nodiscard]] const Holder* Lead() const {
+    const bool known = lead_ && lead_at_ >= 0 && holders_[lead_at_].id == *lead_;
+    return known ? &holders_[lead_at_] : nullptr;
+  }
+  // All changes of a holder's state go through here: it keeps the lists below.
+  void SetState(int holder, Holder::State state);
+  // Something is due at a holder then.
+  void WakeAt(Time time) { holders_at_ = std::min(holders_at_, time); }
+  // Works holders_at_ out anew.
+  void LookAtHolders();
+  void AskQueued();
   void AskMaps();
   void AskMap(int holder, std::int32_t known);
   void TakeMap(int holder, const HolderMap& map);
@@ -196,11 +211,15 @@ class Download::Impl {
   // Takes a holder out of everything: requests, availability, candidate.
   void Withdraw(int holder, Holder::State state);
   void Count(Holder& holder);
+  // It can give these pieces now.
+  void Recount(Holder& holder, PieceMap can);
   void Uncount(Holder& holder);
   // Stands behind the present chain and may be asked, now or after its penalty.
   [[nodiscard]] bool Supports(const Holder& holder) const;
-  [[nodiscard]] bool CanHelp(const Holder& holder) const;
-  [[nodiscard]] bool AnyFirstMapPending() const;
+  [[nodiscard]] static bool CanHelp(const Holder& holder) {
+    return holder.counted && holder.useful > 0;
+  }
+  [[nodiscard]] bool AnyFirstMapPending() const { return first_maps_ > 0; }
   // A peer from which something may still come without the upstream; rule 3.
   [[nodiscard]] bool WorthWaiting() const;
   [[nodiscard]] bool PeersStuck() const { return now_ >= peer_progress_at_ + limits_.peer_budget; }
@@ -277,6 +296,8 @@ class Download::Impl {
   [[nodiscard]] bool Live(RequestId id) const { return requests_.contains(id); }
   [[nodiscard]] Time AskedSince(PieceIndex piece) const;
   [[nodiscard]] Time StallAt(const Request& request) const;
+  // When it is to be looked at next: it may have stalled, or be slow.
+  [[nodiscard]] Time LookAt(const Request& request) const;
   void CancelStalled();
   // Rule 4: those that another holder would end far earlier.
   void CancelSlow();
@@ -333,7 +354,17 @@ class Download::Impl {
   int switches_ = 0;
 
   std::vector<Holder> holders_;
+  std::vector<std::uint64_t> heads_;  // of their ids: what is searched
+  // Most of the peers that we know have nothing for us: what happens at each event looks at lists
+  // of those that matter, and at times before which nothing is due.
+  std::vector<int> holding_;  // holders in State::kHolding, ascending
+  std::vector<int> queued_;   // in State::kQueued, ascending
+  int first_maps_ = 0;        // in State::kAsking
+  bool room_changed_ = true;  // those that are queued may have a place now
+  Time holders_at_ = kNever;  // nothing is due at any holder before
   std::map<RequestId, Request> requests_;
+  std::vector<Request*> byte_requests_;  // those that are not for maps, ascending
+  Time requests_at_ = kNever;            // none is to be looked at before
   RequestId next_request_ = 1;
   int asked_pieces_ = 0;  // at peers
   std::map<int, PieceIndex> readers_;
@@ -354,6 +385,7 @@ class Download::Impl {
   Time modest_until_{};
   std::optional<Time> busy_since_;
   std::optional<PeerId> lead_;  // somebody else
+  int lead_at_ = -1;            // its place, unless another took it
   bool started_ = false;
   bool finished_ = false;
   bool end_failed_ = false;  // the last piece failed under the chain we go by

@@ -14,7 +14,10 @@ Request& Download::Impl::NewRequest(Request::Kind kind, int holder, Duration sta
   request.holder = holder;
   request.asked_at = request.last_byte = now_;
   request.stall = stall;
-  return requests_[request.id] = std::move(request);
+  requests_at_ = std::min(requests_at_, LookAt(request));
+  Request& kept = requests_[request.id] = std::move(request);
+  if (kind != Request::Kind::kMap) byte_requests_.push_back(&kept);
+  return kept;
 }
 
 void Download::Impl::Unmark(Request& request, PieceIndex piece) {
@@ -33,6 +36,7 @@ Request Download::Impl::Close(RequestId id) {
   DropOptions(found->second);
   Request request = found->second;
   while (!found->second.marked.empty()) Unmark(found->second, found->second.marked.back());
+  if (request.kind != Request::Kind::kMap) std::erase(byte_requests_, &found->second);
   requests_.erase(found);
   if (request.received > request.judged) Waste(request.received - request.judged);
   if (request.kind == Request::Kind::kMap) holders_[request.holder].map_request = 0;
@@ -47,9 +51,7 @@ void Download::Impl::Cancel(RequestId id) {
 
 void Download::Impl::CancelPieceRequests() {
   std::vector<RequestId> ids;
-  for (const auto& [id, request] : requests_) {
-    if (request.kind != Request::Kind::kMap) ids.push_back(id);
-  }
+  for (const Request* request : byte_requests_) ids.push_back(request->id);
   for (const RequestId id : ids) Cancel(id);
 }
 
@@ -65,9 +67,9 @@ void Download::Impl::AskPieces() {
   for (bool asked = true; asked;) {
     asked = false;
     std::vector<Turn> turns;
-    for (int at = 0; at < static_cast<int>(holders_.size()); ++at) {
+    for (const int at : holding_) {
       const Holder& holder = holders_[at];
-      if (!MayAsk(holder) || holder.asked_pieces >= SlotsOf(holder) || !CanHelp(holder)) continue;
+      if (!CanHelp(holder) || !MayAsk(holder) || holder.asked_pieces >= SlotsOf(holder)) continue;
       // A peer whose rate is not known yet is worth finding out.
       const double rate = holder.score.rate().value_or(std::numeric_limits<double>::max());
       turns.push_back({holder.asked_pieces, rate, rng_.Next(), at});
@@ -137,7 +139,8 @@ bool Download::Impl::WantsLastEarly() const {
   if (have().count() < std::min(limits_.window_pieces, have().size() / 4)) return false;
   int holders = 0;
   int with_last = 0;
-  for (const Holder& holder : holders_) {
+  for (const int at : holding_) {
+    const Holder& holder = holders_[at];
     if (!holder.counted) continue;
     ++holders;
     with_last += holder.claims_last ? 1 : 0;
@@ -158,7 +161,8 @@ std::optional<PieceIndex> Download::Impl::ChooseDouble(const Holder& holder, int
   }
   std::optional<PieceIndex> best;
   Time best_since = kNever;
-  for (const auto& [id, request] : requests_) {
+  for (const Request* const asked : byte_requests_) {
+    const Request& request = *asked;
     if (request.holder == self || request.asked_at >= best_since) continue;
     if (request.holder != kNoHolder) {
       const auto rate = holders_[request.holder].score.rate();
@@ -214,13 +218,19 @@ void Download::Impl::OnPeerPiece(Request& request, PieceIndex piece, const Chain
 void Download::Impl::PieceHere(PieceIndex piece, RequestId by) {
   CutLosers(piece, by);
   picker_.SetHere(piece);
+  for (const int at : holding_) {
+    Holder& holder = holders_[at];
+    if (holder.counted && holder.can.Has(piece)) --holder.useful;
+  }
   if (have().count() == 1) MeetAgain();
   if (have().all()) Prove();
 }
 
 void Download::Impl::CutLosers(PieceIndex piece, RequestId by) {
   std::vector<RequestId> lost;
-  for (auto& [id, request] : requests_) {
+  for (Request* const asked : byte_requests_) {
+    Request& request = *asked;
+    const RequestId id = request.id;
     if (id == by) continue;
     if (std::erase(request.options, piece) > 0) picker_.Release(piece);
     const auto found = std::ranges::find(request.marked, piece);
@@ -233,7 +243,8 @@ void Download::Impl::CutLosers(PieceIndex piece, RequestId by) {
 
 Time Download::Impl::AskedSince(PieceIndex piece) const {
   Time since = kNever;
-  for (const auto& [id, request] : requests_) {
+  for (const Request* const open : byte_requests_) {
+    const Request& request = *open;
     const bool asked = std::ranges::find(request.marked, piece) != request.marked.end() ||
                        std::ranges::find(request.options, piece) != request.options.end();
     if (!asked) continue;

@@ -12,7 +12,7 @@ void Download::Impl::OnMember(const PeerId& peer) {
     Holder& holder = holders_[at];
     holder.member = true;
     const bool idle = holder.state == Holder::State::kNot || holder.state == Holder::State::kGone;
-    if (idle && now_ >= holder.map_sent + kMemberPause) holder.state = Holder::State::kQueued;
+    if (idle && now_ >= holder.map_sent + kMemberPause) SetState(at, Holder::State::kQueued);
     return;
   }
   AddHolders({peer});
@@ -30,16 +30,20 @@ void Download::Impl::OnSwarm(const SwarmView& view) {
   }
   if (lead_) {
     // It may have said that it has nothing before it knew that it leads.
-    const int at = FindHolder(*lead_);
-    if (at >= 0) holders_[at].map_at = now_;
+    lead_at_ = FindHolder(*lead_);
+    if (lead_at_ >= 0) holders_[lead_at_].map_at = now_;
+    room_changed_ = true;
+    WakeAt(now_);
     OnMember(*lead_);
   }
   for (const PeerId& peer : view.members) OnMember(peer);
 }
 
 void Download::Impl::MeetAgain() {
-  for (Holder& holder : holders_) {
-    if (holder.member && holder.state == Holder::State::kNot) holder.state = Holder::State::kQueued;
+  for (int at = 0; at < static_cast<int>(holders_.size()); ++at) {
+    const Holder& holder = holders_[at];
+    const bool idle = holder.state == Holder::State::kNot;
+    if (holder.member && idle) SetState(at, Holder::State::kQueued);
   }
 }
 
@@ -128,6 +132,7 @@ void Download::Impl::OnBusy(RequestId id, Duration retry, const std::vector<Peer
   Holder& holder = holders_[found->second.holder];
   Close(id);
   holder.busy_until = now_ + std::clamp(retry, kBusyMin, kBusyMax);
+  WakeAt(holder.busy_until);
   if (!busy_since_) busy_since_ = now_;
   if (now_ < *busy_since_ + kBusyPatience) peer_progress_at_ = now_;
   for (const PeerId& peer : others) OnMember(peer);

@@ -7,10 +7,7 @@
 namespace shoal::fetch {
 namespace {
 
-constexpr std::int32_t kWordBits = 64;
-
-std::size_t WordOf(PieceIndex i) { return static_cast<std::size_t>(i.value) / kWordBits; }
-std::uint64_t BitOf(PieceIndex i) { return std::uint64_t{1} << (i.value % kWordBits); }
+std::uint64_t BitOf(PieceIndex i) { return std::uint64_t{1} << (i.value % PieceMap::kWordBits); }
 
 // A decimal number without sign, at most 7 digits: kPiecesMax has 7.
 bool ParseIndex(std::string_view text, std::int32_t& value) {
@@ -77,28 +74,23 @@ PieceMap::PieceMap(std::int32_t count, bool all)
   if (all && count % kWordBits != 0) words_.back() = (std::uint64_t{1} << (count % kWordBits)) - 1;
 }
 
-bool PieceMap::Has(PieceIndex i) const {
-  SHOAL_CHECK(i.value >= 0 && i.value < size_);
-  return (words_[WordOf(i)] & BitOf(i)) != 0;
-}
-
 bool PieceMap::Set(PieceIndex i) {
   if (Has(i)) return false;
-  words_[WordOf(i)] |= BitOf(i);
+  words_[WordOf(i.value)] |= BitOf(i);
   ++set_;
   return true;
 }
 
 void PieceMap::Clear(PieceIndex i) {
   if (!Has(i)) return;
-  words_[WordOf(i)] &= ~BitOf(i);
+  words_[WordOf(i.value)] &= ~BitOf(i);
   --set_;
 }
 
 PieceIndex PieceMap::FirstAbsent(PieceIndex from) const {
   SHOAL_CHECK(from.value >= 0);
   if (from.value >= size_) return {size_};
-  std::size_t word = WordOf(from);
+  std::size_t word = WordOf(from.value);
   // Pieces before `from` count as present.
   std::uint64_t absent = ~words_[word] & ~(BitOf(from) - 1);
   while (absent == 0 && ++word < words_.size()) absent = ~words_[word];
@@ -114,6 +106,25 @@ bool PieceMap::AnyNotIn(const PieceMap& other) const {
     if ((words_[word] & ~other.words_[word]) != 0) return true;
   }
   return false;
+}
+
+std::int32_t PieceMap::CountNotIn(const PieceMap& other) const {
+  SHOAL_CHECK(size_ == other.size_);
+  std::int32_t count = 0;
+  for (std::size_t word = 0; word < words_.size(); ++word) {
+    count += std::popcount(words_[word] & ~other.words_[word]);
+  }
+  return count;
+}
+
+void PieceMap::ClearFrom(PieceIndex from) {
+  SHOAL_CHECK(from.value >= 0);
+  if (from.value >= size_) return;
+  std::size_t word = WordOf(from.value);
+  words_[word] &= BitOf(from) - 1;
+  while (++word < words_.size()) words_[word] = 0;
+  set_ = 0;
+  for (const std::uint64_t bits : words_) set_ += std::popcount(bits);
 }
 
 std::string PieceMap::ToRuns() const {

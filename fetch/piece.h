@@ -1,7 +1,9 @@
 // Pieces: the unit of transfer and of verification, and which of them are there.
 #pragma once
 
+#include <bit>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -80,7 +82,10 @@ class PieceMap {
   [[nodiscard]] std::int32_t size() const { return size_; }
   [[nodiscard]] std::int32_t count() const { return set_; }
   [[nodiscard]] bool all() const { return set_ == size_; }
-  [[nodiscard]] bool Has(PieceIndex i) const;
+  [[nodiscard]] bool Has(PieceIndex i) const {
+    SHOAL_CHECK(i.value >= 0 && i.value < size_);
+    return (words_[WordOf(i.value)] >> (i.value % kWordBits) & 1) != 0;
+  }
   // Returns whether it was new.
   bool Set(PieceIndex i);
   void Clear(PieceIndex i);
@@ -89,6 +94,23 @@ class PieceMap {
 
   // Whether it has a piece that `other`, of the same size, lacks.
   [[nodiscard]] bool AnyNotIn(const PieceMap& other) const;
+  // How many of those there are.
+  [[nodiscard]] std::int32_t CountNotIn(const PieceMap& other) const;
+  // Drops the pieces from `from` on.
+  void ClearFrom(PieceIndex from);
+
+  // Word by word, for loops over many pieces: bit b of Word(w) is piece w * kWordBits + b. Bits
+  // beyond size() are 0.
+  static constexpr std::int32_t kWordBits = 64;
+  [[nodiscard]] std::size_t words() const { return words_.size(); }
+  [[nodiscard]] std::uint64_t Word(std::size_t w) const { return words_[w]; }
+  // Calls `each` with every piece of the word `bits` at w, ascending.
+  template <class Each>
+  static void ForEachBit(std::size_t w, std::uint64_t bits, Each&& each) {
+    for (; bits != 0; bits &= bits - 1) {
+      each(PieceIndex{static_cast<std::int32_t>(w) * kWordBits + std::countr_zero(bits)});
+    }
+  }
 
   // Runs as "0-11,14,20-99"; "" for none. What have-maps look like on the wire.
   [[nodiscard]] std::string ToRuns() const;
@@ -103,6 +125,8 @@ class PieceMap {
   bool operator==(const PieceMap&) const = default;
 
  private:
+  static std::size_t WordOf(std::int32_t i) { return static_cast<std::size_t>(i) / kWordBits; }
+
   std::int32_t size_ = 0;
   std::int32_t set_ = 0;
   std::vector<std::uint64_t> words_;

@@ -14,34 +14,68 @@ void PiecePicker::Reset(std::int32_t count) {
   here_ = PieceMap(count);
   holders_.assign(static_cast<std::size_t>(count), 0);
   asked_.assign(static_cast<std::size_t>(count), 0);
+  taken_ = PieceMap(count);
+}
+
+template <class Each>
+void PiecePicker::ForEachFree(const PieceMap& can, std::int32_t from, std::int32_t to,
+                              Each&& each) const {
+  constexpr std::int32_t kBits = PieceMap::kWordBits;
+  for (std::int32_t at = from; at < to; at = (at / kBits + 1) * kBits) {
+    const auto word = static_cast<std::size_t>(at / kBits);
+    std::uint64_t free = can.Word(word) & ~here_.Word(word) & ~taken_.Word(word);
+    free &= ~std::uint64_t{0} << (at % kBits);
+    if (const std::int32_t left = to - at / kBits * kBits; left < kBits) {
+      free &= (std::uint64_t{1} << left) - 1;
+    }
+    PieceMap::ForEachBit(word, free, each);
+  }
+}
+
+void PiecePicker::Raise(PieceIndex i) {
+  SHOAL_CHECK(holders_[At(i)] < std::numeric_limits<std::uint16_t>::max());
+  ++holders_[At(i)];
+}
+
+void PiecePicker::Lower(PieceIndex i) {
+  SHOAL_CHECK(holders_[At(i)] > 0);
+  --holders_[At(i)];
 }
 
 void PiecePicker::AddHolder(const PieceMap& can) {
   SHOAL_CHECK(can.size() == here_.size());
-  for (PieceIndex i{0}; i.value < can.size(); ++i) {
-    if (!can.Has(i)) continue;
-    SHOAL_CHECK(holders_[At(i)] < std::numeric_limits<std::uint16_t>::max());
-    ++holders_[At(i)];
+  for (std::size_t w = 0; w < can.words(); ++w) {
+    PieceMap::ForEachBit(w, can.Word(w), [this](PieceIndex i) { Raise(i); });
   }
 }
 
 void PiecePicker::RemoveHolder(const PieceMap& can) {
   SHOAL_CHECK(can.size() == here_.size());
-  for (PieceIndex i{0}; i.value < can.size(); ++i) {
-    if (!can.Has(i)) continue;
-    SHOAL_CHECK(holders_[At(i)] > 0);
-    --holders_[At(i)];
+  for (std::size_t w = 0; w < can.words(); ++w) {
+    PieceMap::ForEachBit(w, can.Word(w), [this](PieceIndex i) { Lower(i); });
+  }
+}
+
+void PiecePicker::ChangeHolder(const PieceMap& before, const PieceMap& after) {
+  SHOAL_CHECK(before.size() == here_.size() && after.size() == here_.size());
+  for (std::size_t w = 0; w < after.words(); ++w) {
+    const std::uint64_t old = before.Word(w);
+    const std::uint64_t now = after.Word(w);
+    if (old == now) continue;
+    PieceMap::ForEachBit(w, now & ~old, [this](PieceIndex i) { Raise(i); });
+    PieceMap::ForEachBit(w, old & ~now, [this](PieceIndex i) { Lower(i); });
   }
 }
 
 void PiecePicker::MarkAsked(PieceIndex i) {
   SHOAL_CHECK(!here_.Has(i) && asked_[At(i)] < kAskedMax);
   ++asked_[At(i)];
+  taken_.Set(i);
 }
 
 void PiecePicker::Release(PieceIndex i) {
   SHOAL_CHECK(asked_[At(i)] > 0);
-  --asked_[At(i)];
+  if (--asked_[At(i)] == 0) taken_.Clear(i);
 }
 
 PieceRun PiecePicker::Window() const {
@@ -72,7 +106,7 @@ std::optional<PieceRun> PiecePicker::Pick(const PieceMap& can, std::int32_t budg
 std::vector<PieceIndex> PiecePicker::PickOptions(const PieceMap& can, std::int32_t max) {
   SHOAL_CHECK(max >= 1 && can.size() == here_.size());
   std::size_t free = 0;
-  for (PieceIndex i{0}; i.value < can.size(); ++i) free += can.Has(i) && Free(i) ? 1 : 0;
+  ForEachFree(can, 0, can.size(), [&](PieceIndex) { ++free; });
   const std::size_t budget = std::min(static_cast<std::size_t>(max), free / 4);
   std::vector<PieceIndex> options;
   if (budget == 0) return options;
@@ -92,10 +126,9 @@ void PiecePicker::Rarest(const PieceMap& can, std::int32_t from, std::int32_t to
     auto operator<=>(const Lot&) const = default;
   };
   std::vector<Lot> lots;
-  for (PieceIndex i{from}; i.value < to; ++i) {
-    if (!can.Has(i) || !Free(i)) continue;
+  ForEachFree(can, from, to, [&](PieceIndex i) {
     lots.push_back({holders(i), static_cast<std::uint32_t>(rng_.Next()), i.value});
-  }
+  });
   const std::size_t taken = std::min(count, lots.size());
   std::ranges::partial_sort(lots, lots.begin() + static_cast<std::ptrdiff_t>(taken));
   for (std::size_t k = 0; k < taken; ++k) out.push_back({lots[k].piece});
@@ -105,15 +138,14 @@ std::optional<PieceRun> PiecePicker::PickIn(const PieceMap& can, std::int32_t fr
                                             std::int32_t budget) {
   std::optional<PieceIndex> best;
   std::uint64_t equals = 0;
-  for (PieceIndex i{from}; i.value < to; ++i) {
-    if (!can.Has(i) || !Free(i)) continue;
+  ForEachFree(can, from, to, [&](PieceIndex i) {
     if (!best || holders(i) < holders(*best)) {
       best = i;
       equals = 1;
     } else if (holders(i) == holders(*best) && rng_.Below(++equals) == 0) {
       best = i;  // each of n equals stays with probability 1/n
     }
-  }
+  });
   if (!best) return std::nullopt;
   PieceRun run{*best, 1};
   while (run.count < budget) {

@@ -47,6 +47,8 @@ class PiecePicker {
   // A holder can give these pieces now; or no longer, with the same map as before.
   void AddHolder(const PieceMap& can);
   void RemoveHolder(const PieceMap& can);
+  // What it can give changed: the same as both, at the cost of what differs.
+  void ChangeHolder(const PieceMap& before, const PieceMap& after);
   // How many holders can give piece i.
   [[nodiscard]] int holders(PieceIndex i) const { return holders_[At(i)]; }
 
@@ -75,6 +77,11 @@ class PiecePicker {
 
  private:
   static std::size_t At(PieceIndex i) { return static_cast<std::size_t>(i.value); }
+  void Raise(PieceIndex i);
+  void Lower(PieceIndex i);
+  // Calls `each` with every free piece of [from, to) that `can` has, ascending.
+  template <class Each>
+  void ForEachFree(const PieceMap& can, std::int32_t from, std::int32_t to, Each&& each) const;
   // The rarest free piece of [from, to), at random among equals, and its equally rare neighbours.
   std::optional<PieceRun> PickIn(const PieceMap& can, std::int32_t from, std::int32_t to,
                                  std::int32_t budget);
@@ -88,6 +95,7 @@ class PiecePicker {
   PieceMap here_;
   std::vector<std::uint16_t> holders_;
   std::vector<std::uint8_t> asked_;
+  PieceMap taken_;  // asked of anybody
 };
 
 }  // namespace shoal::fetch
