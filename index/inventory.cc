@@ -23,6 +23,11 @@ bool IsImageName(std::string_view name) {
 Inventory::Inventory(std::uint64_t epoch)
     : epoch_(std::max<std::uint64_t>(epoch & kEpochMask, 1)) {}
 
+void Inventory::Restart(std::uint64_t epoch) {
+  epoch = std::max<std::uint64_t>(epoch & kEpochMask, 1);
+  epoch_ = epoch == epoch_ ? epoch % kEpochMask + 1 : epoch;
+}
+
 std::uint64_t Inventory::Append(Entry entry) {
   const auto sequence = next_++;
   log_.emplace(sequence, std::move(entry));

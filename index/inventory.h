@@ -84,6 +84,9 @@ class Inventory {
   [[nodiscard]] std::vector<BlobHolding> Blobs(std::optional<Digest> after, int limit) const;
   [[nodiscard]] std::size_t blob_count() const { return blobs_.size(); }
 
+  // Another epoch: whoever follows the log begins anew.
+  void Restart(std::uint64_t epoch);
+
   [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
   [[nodiscard]] std::uint64_t head() const { return next_ - 1; }
 

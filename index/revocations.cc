@@ -27,7 +27,14 @@ std::string TextOf(std::string_view payload, const Signature& signature) {
          ToBase64Url(signature) + R"("})";
 }
 
-Result<Revocation> Parse(std::string_view text, const PublicKey& room) {
+// What it says, whoever signed it.
+struct Read {
+  Revocation revocation;
+  std::string payload;
+  Signature signature;
+};
+
+Result<Read> Parse(std::string_view text, const PublicKey& room) {
   auto json = ParseJson(text, kRevocationBytesMax);
   if (!json) return json.error();
   if (!json->is_object()) return Error{Code::kInvalid, "it must be a JSON object"};
@@ -35,9 +42,6 @@ Result<Revocation> Parse(std::string_view text, const PublicKey& room) {
   if (!payload) return payload.error();
   auto signature = GetSignature(*json, "signature");
   if (!signature) return signature.error();
-  if (!VerifyIn(kContext, *payload, room, *signature)) {
-    return Error{Code::kDenied, "the signature is not by the room's key"};
-  }
   auto inner = ParseJson(*payload, kPayloadBytesMax);
   if (!inner) return inner.error();
   if (auto version = GetInt(*inner, "version", kVersion, kVersion); !version) {
@@ -52,7 +56,9 @@ Result<Revocation> Parse(std::string_view text, const PublicKey& room) {
   if (!id) return id.error();
   auto sequence = GetInt(*inner, "sequence", 1, kJsonIntMax);
   if (!sequence) return sequence.error();
-  return Revocation{*id, static_cast<std::uint64_t>(*sequence), TextOf(*payload, *signature)};
+  return Read{{*id, static_cast<std::uint64_t>(*sequence), TextOf(*payload, *signature)},
+              *payload,
+              *signature};
 }
 
 }  // namespace
@@ -69,16 +75,21 @@ std::string SignRevocation(const SigningKey& room, const PeerId& revoked, std::u
 }
 
 Result<bool> Revocations::Add(std::string_view text) {
-  auto revocation = Parse(text, room_);
-  if (!revocation) return revocation.error().In("revocation");
-  const auto it = by_id_.find(revocation->id);
-  if (it != by_id_.end() && it->second.sequence >= revocation->sequence) return false;
+  auto read = Parse(text, room_);
+  if (!read) return read.error().In("revocation");
+  Revocation& revocation = read->revocation;
+  const auto it = by_id_.find(revocation.id);
+  // What says nothing new need not be true.
+  if (it != by_id_.end() && it->second.sequence >= revocation.sequence) return false;
+  if (!VerifyIn(kContext, read->payload, room_, read->signature)) {
+    return Error{Code::kDenied, "revocation: the signature is not by the room's key"};
+  }
   if (it == by_id_.end() && by_id_.size() == kRevocationsMax) {
     return Error{Code::kExhausted,
                  "a room takes " + std::to_string(kRevocationsMax) +
                      " revocations; make a new room and let those join that should be in it"};
   }
-  by_id_[revocation->id] = {revocation->sequence, ++arrivals_, std::move(revocation->text)};
+  by_id_[revocation.id] = {revocation.sequence, ++arrivals_, std::move(revocation.text)};
   Rehash();
   return true;
 }

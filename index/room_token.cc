@@ -87,9 +87,11 @@ Status IsServer(const std::string& text) {
 }  // namespace
 
 Status Valid(const RoomFacts& facts) {
-  if (!IsRoomName(facts.name) || facts.name == kOpenRoom) {
+  const auto is_word = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  if (!IsRoomName(facts.name) || facts.name == kOpenRoom || !is_word(facts.name.front())) {
     return Error{Code::kInvalid,
-                 "a room's name must be 1 to 64 bytes of a-z 0-9 . _ -, and not \"open\""};
+                 "a room's name must be 1 to 64 bytes of a-z 0-9 . _ -, begin with a letter or "
+                 "digit, and not be \"open\""};
   }
   if (facts.places.rendezvous.size() > kRoomPlacesMax ||
       facts.places.fixed.size() > kRoomPlacesMax) {

@@ -29,7 +29,7 @@ struct RoomPlaces {
 
 // A room as its members know it.
 struct RoomFacts {
-  std::string name;  // for its members; 1 to 64 bytes of a-z 0-9 . _ -, not "open"
+  std::string name;  // for its members; a record's room name, from a letter or digit on, not "open"
   PublicKey key;
   RoomPlaces places;
 

@@ -153,6 +153,31 @@ void Roster::OnSyncFailed(Time now, const PeerId& peer, RosterActions& out) {
   StartDue(now, out);
 }
 
+void Roster::OnDenied(Time now, const PeerId& peer, RosterActions& out) {
+  const auto it = peers_.find(peer);
+  if (it == peers_.end()) return;
+  Peer& p = it->second;
+  p.view.failures = std::max(p.view.failures, kSyncFailuresMax);
+  MakeGone(p, out);
+  if (!p.syncing) Schedule(p, NextRegular(now, p));
+}
+
+void Roster::SetRooms(std::vector<std::string> rooms, RosterActions& out) {
+  rooms_ = std::move(rooms);
+  for (auto it = peers_.begin(); it != peers_.end();) {
+    Peer& peer = it->second;
+    if (SharesRoom(peer.view.record.record())) {
+      ++it;
+      continue;
+    }
+    MakeGone(peer, out);
+    if (peer.syncing) --syncing_;
+    queue_.erase({peer.next_sync, it->first});
+    expiries_.erase({peer.expires, it->first});
+    it = peers_.erase(it);
+  }
+}
+
 void Roster::OnHeard(Time now, const PeerId& peer) {
   const auto it = peers_.find(peer);
   if (it == peers_.end()) return;

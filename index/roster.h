@@ -82,6 +82,10 @@ class Roster {
   // `more`: the page was not the last; sync again at once.
   void OnSynced(Time now, const PeerId& peer, bool more, RosterActions& out);
   void OnSyncFailed(Time now, const PeerId& peer, RosterActions& out);
+  // It may not be one of us: its entries are dropped, and it is tried again as one that is gone.
+  void OnDenied(Time now, const PeerId& peer, RosterActions& out);
+  // We are in other rooms than before. Peers that share none are forgotten.
+  void SetRooms(std::vector<std::string> rooms, RosterActions& out);
   // Bytes or an answer came from it outside a sync.
   void OnHeard(Time now, const PeerId& peer);
   void OnDeadline(Time now, WallTime wall, RosterActions& out);

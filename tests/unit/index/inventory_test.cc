@@ -22,6 +22,20 @@ BlobHolding Blob(int n, int size = 1, bool complete = true) {
   return {DigestNo(n), Bytes(size), complete};
 }
 
+TEST(InventoryTest, ARestartedLogIsTakenAnew) {
+  Inventory inventory(7);
+  ASSERT_TRUE(inventory.SetImage({"a/b:1", Digest{}}));
+  const auto before = inventory.Page(7, 0, kKeysPageMax);
+  inventory.Restart(7);
+  EXPECT_NE(inventory.epoch(), 7U);
+  const auto page = inventory.Page(before.epoch, before.cursor, kKeysPageMax);
+  EXPECT_TRUE(page.reset);
+  EXPECT_EQ(page.changes.size(), 1U);
+  inventory.Restart(0);
+  EXPECT_EQ(inventory.epoch(), 1U);
+  inventory.CheckInvariants();
+}
+
 TEST(InventoryTest, ReportsOnlyRealChanges) {
   Inventory inventory(7);
   EXPECT_TRUE(inventory.SetBlob(Blob(1, 10, false)));

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/json.h"
+#include "index/room_messages.h"
 #include "tests/unit/index/mutation.h"
 #include "tests/unit/index/rooms.h"
 
@@ -90,6 +91,7 @@ TEST(RoomTokenTest, NamesAndPlacesKeepTheirLimits) {
   EXPECT_FALSE(RoomToken::Parse(With("name", Json::string("open"))).ok());
   EXPECT_FALSE(RoomToken::Parse(With("name", Json::string("Team A"))).ok());
   EXPECT_FALSE(RoomToken::Parse(With("name", Json::string("../up"))).ok());
+  EXPECT_FALSE(RoomToken::Parse(With("name", Json::string(".."))).ok());
   EXPECT_TRUE(RoomToken::Parse(With("name", Json::string("b"))).ok());
   auto servers = Json::array();
   servers[0] = Json::string("http://plain:7383");
@@ -125,6 +127,39 @@ TEST(JoinedRoomTest, KeepsTheRoomAndTheMembershipAndNoSecret) {
   EXPECT_EQ(read->membership.text(), joined.membership.text());
   EXPECT_EQ(DecodeJoinedRoom("{}").error().code, Code::kCorrupt);
   EXPECT_EQ(DecodeJoinedRoom(text.substr(0, text.size() / 2)).error().code, Code::kCorrupt);
+}
+
+TEST(MeetingTest, ReadsBackAndKeepsItsLimits) {
+  const Meeting meeting{RoomMade(RoomNo(1), HostNo(1)).text(),
+                        std::string(64, 'a'),
+                        {SignRevocation(RoomNo(1), HostNo(2), 20)}};
+  const auto text = EncodeMeeting(meeting);
+  const auto read = DecodeMeeting(text, kMeetingAnswerBytesMax);
+  ASSERT_TRUE(read.ok()) << read.error().text;
+  EXPECT_EQ(read->membership, meeting.membership);
+  EXPECT_EQ(read->hash, meeting.hash);
+  EXPECT_EQ(read->revocations, meeting.revocations);
+  EXPECT_EQ(DecodeMeeting(text, text.size() - 1).error().code, Code::kExhausted);
+  for (const std::string wrong : {"", "[]", "{}", R"({"membership":1,"hash":"","revocations":[]})",
+                                  R"({"membership":"","hash":"","revocations":[1]})"}) {
+    EXPECT_FALSE(DecodeMeeting(wrong, kMeetingAnswerBytesMax).ok()) << wrong;
+  }
+  Rng rng(1);
+  for (int i = 0; i < 1000; ++i) {
+    const auto mutated = DecodeMeeting(Mutate(text, rng), kMeetingAnswerBytesMax);
+    if (!mutated) continue;
+    EXPECT_LE(mutated->membership.size(), kMembershipBytesMax);
+  }
+}
+
+TEST(MeetingTest, TheLongestQuestionAndAnswerFit) {
+  const Meeting longest{TokenMade(RoomNo(1), TokenNo(1), HostNo(1)).text(), std::string(64, 'a'),
+                        std::vector(kRevocationsPushed,
+                                    SignRevocation(RoomNo(1), HostNo(2), std::uint64_t{1} << 53))};
+  EXPECT_LE(EncodeMeeting(longest).size(), kMeetingQuestionBytesMax);
+  const Meeting all{longest.membership, longest.hash,
+                    std::vector(kRevocationsMax, longest.revocations.front())};
+  EXPECT_LE(EncodeMeeting(all).size(), kMeetingAnswerBytesMax);
 }
 
 }  // namespace

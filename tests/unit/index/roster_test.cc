@@ -198,6 +198,39 @@ TEST_F(RosterTest, AGonePeerComesBackByASyncOrANewRecord) {
   EXPECT_EQ(Count<SyncWith>(), 1);
 }
 
+TEST_F(RosterTest, APeerThatMayNotBeOneOfUsIsGoneAndComesBackByASync) {
+  ASSERT_TRUE(Take(SignedBy(KeyNo(1))).ok());
+  roster_.OnSynced(now_, KeyNo(1).id(), false, out_);
+  out_.clear();
+  roster_.OnDenied(now_, KeyNo(1).id(), out_);
+  EXPECT_EQ(Count<PeerGone>(), 1);
+  EXPECT_EQ(StateOf(KeyNo(1).id()), PeerState::kGone);
+  EXPECT_TRUE(roster_.Alive().empty());
+  roster_.OnDenied(now_, KeyNo(1).id(), out_);
+  roster_.OnDenied(now_, KeyNo(2).id(), out_);
+  EXPECT_EQ(Count<PeerGone>(), 1);
+  while (Count<SyncWith>() == 0 && Advance(minutes(4))) {
+  }
+  roster_.OnSynced(now_, KeyNo(1).id(), false, out_);
+  EXPECT_EQ(StateOf(KeyNo(1).id()), PeerState::kAlive);
+}
+
+TEST_F(RosterTest, InOtherRoomsItForgetsThoseThatShareNone) {
+  ASSERT_TRUE(Take(SignedBy(KeyNo(1))).ok());  // syncing
+  auto blue = RecordOf(KeyNo(2));
+  blue.rooms = {"blue"};
+  ASSERT_TRUE(Take(SignedRecord::Sign(blue, KeyNo(2))).ok());
+  out_.clear();
+  roster_.SetRooms({"blue", "red"}, out_);
+  roster_.CheckInvariants();
+  EXPECT_EQ(Count<PeerGone>(), 1);
+  EXPECT_EQ(roster_.Find(KeyNo(1).id()), nullptr);
+  EXPECT_NE(roster_.Find(KeyNo(2).id()), nullptr);
+  // The answer of the sync that was under way finds nobody.
+  roster_.OnSynced(now_, KeyNo(1).id(), false, out_);
+  EXPECT_EQ(Take(SignedBy(KeyNo(3))).error().code, Code::kDenied);
+}
+
 TEST_F(RosterTest, APeerIsForgottenWhenItsRecordExpires) {
   ASSERT_TRUE(Take(SignedBy(KeyNo(1), 1, minutes(5))).ok());
   const auto peer = KeyNo(1).id();
