@@ -116,7 +116,8 @@ Result<std::unique_ptr<Agent>> Agent::Start(const Config& config) {
   if (!key) return key.error();
   std::unique_ptr<Agent> agent(new Agent(config, *key));
   agent->lock_ = std::move(*lock);
-  for (auto step : {&Agent::OpenDisk, &Agent::MakeCore, &Agent::MakeIndexes, &Agent::Listen}) {
+  for (auto step : {&Agent::OpenDisk, &Agent::OpenRooms, &Agent::MakeCore, &Agent::MakeIndexes,
+                    &Agent::Listen}) {
     if (auto done = (agent.get()->*step)(); !done) {
       agent->Stop();
       return done.error();
@@ -156,6 +157,32 @@ Status Agent::OpenDisk() {
   return Ok();
 }
 
+Status Agent::OpenRooms() {
+  database_ = std::make_unique<fetch::WorkPool>(1);
+  auto rooms = Rooms::Open(config_.agent.data_dir + "/rooms", key_.id(), config_.room.open,
+                           {[] { return index::WallNow(); },
+                            [this](const PeerId& peer) {
+                              loop_.Post([this, peer] {
+                                if (discovery_) discovery_->OnAdmitted(peer);
+                              });
+                            },
+                            [this] {
+                              loop_.Post([this] {
+                                if (discovery_) discovery_->OnRoomsChanged();
+                              });
+                            },
+                            database_.get()});
+  if (!rooms) return rooms.error();
+  rooms_ = std::move(*rooms);
+  return Ok();
+}
+
+bool Agent::InAnyRoom() const { return rooms_->Ours() != index::kNoRooms; }
+
+bool Agent::Uses(std::string_view kind) const {
+  return std::ranges::count(config_.index.use, kind) > 0;
+}
+
 Status Agent::MakeCore() {
   auto registries = MakeRegistries(config_);
   if (!registries) return registries.error();
@@ -185,7 +212,6 @@ Status Agent::MakeCore() {
       proxy::RangedUpstream::Options{});
   peer_client_ = std::make_unique<fetch::PeerClient>(*client_);
 
-  database_ = std::make_unique<fetch::WorkPool>(1);
   pool_ = std::make_unique<fetch::WorkPool>(kPoolThreads);
   io_ = std::make_unique<index::IoThread>();
   Rng rng(index::RandomSeed());
@@ -219,12 +245,11 @@ Status Agent::MakeCore() {
   std::replace_if(
       options.name.begin(), options.name.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
   options.endpoints = AdvertisedEndpoints();
-  if (config_.room.open) options.rooms = {std::string(index::kOpenRoom)};
   options.roster.sync_interval = config_.index.sync_interval;
   options.resolve_timeout = config_.index.resolve_timeout;
   discovery_ = std::make_unique<Discovery>(
       std::move(options), key_,
-      Discovery::Ports{loop_, *database_, *catalog_, *peer_client_, holdings_->inventory(),
+      Discovery::Ports{loop_, *database_, *catalog_, *peer_client_, holdings_->inventory(), *rooms_,
                        [this](const PeerId& peer) { fetcher_->OnPeerAppeared(peer); },
                        [this](const PeerId& peer) {
                          arbiters_->OnPeerGone(peer);
@@ -234,16 +259,20 @@ Status Agent::MakeCore() {
       Rng(rng.Next()));
 
   Arbiters::Ports arbiter_ports{
-      loop_, key_.id(), [this] { return discovery_->Living(); },
+      loop_,
+      key_.id(),
+      [this](const Digest& digest) { return discovery_->Living(digest); },
       [this](const PeerId& peer, const index::SwarmAsk& ask, Arbiters::Done done) {
         discovery_->AskSwarm(peer, ask, std::move(done));
       },
-      nullptr};
-  if (std::ranges::count(config_.index.use, "rendezvous") > 0) {
-    arbiter_ports.ask_server = [this](const index::SwarmAsk& ask, Arbiters::Done done) {
-      discovery_->AskServers(ask, std::move(done));
-    };
-  }
+      [this](const index::SwarmAsk& ask, Arbiters::Done done) {
+        discovery_->AskServers(ask, std::move(done));
+      },
+      [this] { return !servers_.empty(); },
+      [this](const Digest& digest) {
+        auto name = rooms_->SwarmDigest(rooms_->SwarmRoom(digest), digest);
+        return name ? *name : digest;
+      }};
   arbiters_ = std::make_unique<Arbiters>(std::move(arbiter_ports));
   fetch::TransferPorts ports{
       loop_,
@@ -253,7 +282,9 @@ Status Agent::MakeCore() {
       *ranged_upstream_,
       counters_,
       config_.mirror.stream == "proved" ? fetch::StreamMode::kProved : fetch::StreamMode::kVerified,
-      [this](const PeerId& peer) { return discovery_->Dial(peer); },
+      [this](const PeerId& peer, const Digest& digest) {
+        return discovery_->DialFor(peer, digest);
+      },
       [this](const PeerId& peer) { discovery_->OnUnreachable(peer); },
       [this](const Digest& digest, auto some, auto done) {
         discovery_->Resolve(digest, std::move(some), std::move(done));
@@ -264,7 +295,7 @@ Status Agent::MakeCore() {
       [this](const index::SwarmAsk& ask, auto met, auto done) {
         arbiters_->Ask(ask, std::move(met), std::move(done));
       },
-      [this] { return arbiters_->any(); },
+      [this](const Digest& digest) { return arbiters_->any(digest); },
       key_.id()};
   fetch::Fetcher::Hooks hooks;
   hooks.on_holding = [this](const Digest& digest, Bytes size, bool complete) {
@@ -367,20 +398,54 @@ Status Agent::MakeCore() {
   fetch::UploadLimits uploads;
   if (config_.limits.upload_slots > 0) uploads.slots = config_.limits.upload_slots;
   peer_handler_ = std::make_shared<fetch::PeerServer>(
-      fetch::PeerServerPorts{loop_, *pool_, *fetcher_, counters_,
-                             [this] { return discovery_->self().envelope(); },
-                             [this] { return discovery_->RecordsToPassOn(); },
-                             [this](std::uint64_t epoch, std::uint64_t after, int limit) {
-                               return holdings_->inventory().Page(epoch, after, limit);
-                             },
-                             [this](const index::SwarmAsk& ask) { return arbiters_->OnAsk(ask); },
-                             // The open room's members are all who can reach us.
-                             [open = config_.room.open](const PeerId&) { return open; }},
+      fetch::PeerServerPorts{
+          loop_, *pool_, *fetcher_, counters_, [this] { return discovery_->self().envelope(); },
+          [this](const PeerId& asker) { return discovery_->RecordsToPassOn(asker); },
+          [this](const PeerId& asker, std::uint64_t epoch, std::uint64_t after, int limit) {
+            return KeysFor(asker, epoch, after, limit);
+          },
+          [this](const std::string& room, const index::SwarmAsk& ask) {
+            return OnSwarmAsk(room, ask);
+          },
+          MakeGate()},
       uploads);
-  status_ = std::make_unique<StatusApi>(StatusApi::Parts{loop_, *discovery_, *holdings_, *fetcher_,
-                                                         *locals_, *store_, *pulls_, *catalog_,
-                                                         counters_, containerd_.get()});
+  status_ = std::make_unique<StatusApi>(StatusApi::Parts{
+      loop_, *discovery_, *holdings_, *fetcher_, *locals_, *store_, *pulls_, *catalog_, counters_,
+      containerd_.get(), *rooms_, [this] { return ReloadRooms(); }});
   return Ok();
+}
+
+fetch::PeerGate Agent::MakeGate() {
+  return {
+      [this](const PeerId& peer) { return rooms_->RoomsOf(peer) != index::kNoRooms; },
+      [this](const PeerId& peer, const Digest& digest) { return rooms_->MayShare(peer, digest); },
+      [this](const PeerId& one, const PeerId& other) { return rooms_->InOneRoom(one, other); },
+      [this](const PeerId& peer, std::string_view room, std::string_view body) {
+        auto id = index::ParseRoomId(room);
+        return id ? rooms_->Answer(peer, *id, body) : Result<std::string>(id.error());
+      }};
+}
+
+index::KeysPage Agent::KeysFor(const PeerId& asker, std::uint64_t epoch, std::uint64_t after,
+                               int limit) const {
+  const auto& inventory = holdings_->inventory();
+  if (rooms_->MaySeeAll(asker)) return inventory.Page(epoch, after, limit);
+  // As if nothing were here.
+  index::KeysPage page;
+  page.epoch = inventory.epoch();
+  page.reset = epoch != inventory.epoch();
+  return page;
+}
+
+Result<index::SwarmAnswer> Agent::OnSwarmAsk(const std::string& room, const index::SwarmAsk& ask) {
+  auto name = rooms_->SwarmDigest(room, ask.digest);
+  if (!name) return name.error();
+  if (!rooms_->IsInRoom(ask.peer, room)) {
+    return Error{Code::kDenied, "the peer is not in this room"};
+  }
+  index::SwarmAsk own = ask;
+  own.digest = *name;
+  return arbiters_->OnAsk(own);
 }
 
 std::vector<index::Endpoint> Agent::AdvertisedEndpoints() const {
@@ -398,42 +463,89 @@ std::vector<index::Endpoint> Agent::AdvertisedEndpoints() const {
 }
 
 Status Agent::MakeIndexes() {
-  if (!config_.room.open) {
-    spdlog::warn("room.open is false: this host shares nothing and asks no peer");
+  if (!InAnyRoom()) {
+    spdlog::warn("this host is in no room: it shares nothing and asks no peer");
     return Ok();
   }
   const auto on_record = [this](const index::SignedRecord& record) {
     discovery_->OnRecord(record);
   };
-  for (const auto& kind : config_.index.use) {
-    if (kind == "lan") {
-      auto lan = index::LanIndex::Start(
-          {*index::ParseEndpoint(config_.lan.group), config_.lan.interval}, *io_, loop_, key_,
-          on_record, [this](const PeerId& peer, std::uint64_t epoch, std::uint64_t head) {
-            discovery_->OnHead(peer, epoch, head);
-          });
-      if (!lan) return lan.error();
-      discovery_->Add(std::move(*lan));
-    } else if (kind == "static") {
-      std::vector<index::Endpoint> endpoints;
-      for (const auto& text : config_.index.fixed) {
-        endpoints.push_back(*index::ParseEndpoint(text));
-      }
-      auto fixed = std::make_unique<index::StaticIndex>(
-          index::StaticIndex::Options{endpoints, config_.index.sync_interval}, *io_, loop_,
-          [this](const index::Endpoint& endpoint) { discovery_->OnEndpoint(endpoint); });
-      discovery_->AddStatic(std::move(fixed));
-    } else {
-      auto rendezvous =
-          index::RendezvousIndex::Start({.urls = config_.index.rendezvous,
-                                         .pin_file = config_.agent.data_dir + "/index-servers",
-                                         .sync_interval = config_.index.sync_interval},
-                                        *io_, loop_, key_, on_record);
-      if (!rendezvous) return rendezvous.error();
-      discovery_->Add(std::move(*rendezvous));
-    }
+  if (Uses("lan") && !has_lan_) {
+    auto lan = index::LanIndex::Start(
+        {*index::ParseEndpoint(config_.lan.group), config_.lan.interval}, *io_, loop_, key_,
+        on_record, [this](const PeerId& peer, std::uint64_t epoch, std::uint64_t head) {
+          discovery_->OnHead(peer, epoch, head);
+        });
+    if (!lan) return lan.error();
+    discovery_->Add(std::move(*lan));
+    has_lan_ = true;
+  }
+  // Where its rooms are found a host looks without being told by its configuration.
+  const index::RoomPlaces places = rooms_->Places();
+  std::vector<index::Endpoint> endpoints;
+  const auto add_endpoint = [&](const index::Endpoint& endpoint) {
+    if (fixed_.insert(endpoint).second) endpoints.push_back(endpoint);
+  };
+  if (Uses("static")) {
+    for (const auto& text : config_.index.fixed) add_endpoint(*index::ParseEndpoint(text));
+  }
+  for (const auto& endpoint : places.fixed) add_endpoint(endpoint);
+  if (!endpoints.empty()) {
+    discovery_->AddStatic(std::make_unique<index::StaticIndex>(
+        index::StaticIndex::Options{endpoints, config_.index.sync_interval}, *io_, loop_,
+        [this](const index::Endpoint& endpoint) { discovery_->OnEndpoint(endpoint); }));
+  }
+  std::vector<std::string> urls;
+  const auto add_server = [&](const std::string& url) {
+    if (servers_.insert(url).second) urls.push_back(url);
+  };
+  if (Uses("rendezvous")) std::ranges::for_each(config_.index.rendezvous, add_server);
+  std::ranges::for_each(places.rendezvous, add_server);
+  if (!urls.empty()) {
+    auto rendezvous =
+        index::RendezvousIndex::Start({.urls = urls,
+                                       .pin_file = config_.agent.data_dir + "/index-servers",
+                                       .sync_interval = config_.index.sync_interval},
+                                      *io_, loop_, key_, on_record);
+    if (!rendezvous) return rendezvous.error();
+    discovery_->Add(std::move(*rendezvous));
   }
   return Ok();
+}
+
+Status Agent::ListenToPeers() {
+  const std::lock_guard lock(peer_server_mutex_);
+  if (peer_server_ || stopping_ || !InAnyRoom()) return Ok();
+  auto identity = fetch::TlsIdentity::Make(key_);
+  if (!identity) return identity.error();
+  fetch::HttpServer::Limits limits;
+  limits.connections_max = config_.limits.connections;
+  auto peers = fetch::HttpServer::Start(
+      {.listen = *index::ParseEndpoint(config_.peer.listen),
+       .name = "peer",
+       .threads = kDataThreads,
+       .limits = limits,
+       .tls = *identity,
+       .rate = upload_rate_.get()},
+      [handler = peer_handler_](fetch::HttpRequest request, fetch::HttpServer::Responder respond) {
+        handler->Handle(std::move(request), std::move(respond));
+      });
+  if (!peers) return peers.error();
+  peer_server_ = std::move(*peers);
+  return Ok();
+}
+
+Status Agent::ReloadRooms() {
+  auto changed = rooms_->Reload();
+  if (!changed) return changed.error();
+  if (!*changed) return Ok();
+  if (Status listening = ListenToPeers(); !listening) return listening;
+  return loop_.Ask([this] {
+    Status made = MakeIndexes();
+    discovery_->OnRoomsChanged();
+    holdings_->Restart(Rng(index::RandomSeed()).Below(std::uint64_t{1} << 53));
+    return made;
+  });
 }
 
 Status Agent::Listen() {
@@ -450,23 +562,7 @@ Status Agent::Listen() {
                                });
   if (!mirror) return mirror.error();
   mirror_server_ = std::move(*mirror);
-  if (config_.room.open) {
-    auto identity = fetch::TlsIdentity::Make(key_);
-    if (!identity) return identity.error();
-    auto peers =
-        fetch::HttpServer::Start({.listen = *index::ParseEndpoint(config_.peer.listen),
-                                  .name = "peer",
-                                  .threads = kDataThreads,
-                                  .limits = limits,
-                                  .tls = *identity,
-                                  .rate = upload_rate_.get()},
-                                 [handler = peer_handler_](fetch::HttpRequest request,
-                                                           fetch::HttpServer::Responder respond) {
-                                   handler->Handle(std::move(request), std::move(respond));
-                                 });
-    if (!peers) return peers.error();
-    peer_server_ = std::move(*peers);
-  }
+  if (Status listening = ListenToPeers(); !listening) return listening;
   auto admin =
       AdminServer::Start(*index::ParseEndpoint(config_.agent.admin),
                          [this](const AdminRequest& request) { return status_->Answer(request); });
@@ -485,6 +581,10 @@ void Agent::Stop() {
   if (status_) status_->SetReady(false);
   // Both at once: what they send may take kStopGrace, not twice that.
   std::thread peers([this] {
+    {
+      const std::lock_guard lock(peer_server_mutex_);
+      stopping_ = true;
+    }
     if (peer_server_) peer_server_->Stop(kStopGrace);
   });
   if (mirror_server_) mirror_server_->Stop(kStopGrace);

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/admin_server.h"
@@ -13,6 +16,7 @@
 #include "agent/holdings.h"
 #include "agent/pulls.h"
 #include "agent/replicator.h"
+#include "agent/rooms.h"
 #include "agent/status_api.h"
 #include "fetch/containerd/containerd.h"
 #include "fetch/store/blob_store.h"
@@ -46,15 +50,28 @@ class Agent {
   void Stop();
 
   [[nodiscard]] const PeerId& id() const { return key_.id(); }
+  [[nodiscard]] bool InAnyRoom() const;
 
  private:
   Agent(const Config& config, const index::SigningKey& key) : config_(config), key_(key) {}
 
   Status OpenDisk();
   Status MakeCore();
+  Status OpenRooms();
+  // Those that are not there yet: of the configuration, and of the places of rooms.
   Status MakeIndexes();
   Status Listen();
+  // Not before there is somebody to answer.
+  Status ListenToPeers();
+  // A room was joined while we run. Not on the loop.
+  Status ReloadRooms();
+  [[nodiscard]] bool Uses(std::string_view kind) const;
   std::vector<index::Endpoint> AdvertisedEndpoints() const;
+  fetch::PeerGate MakeGate();
+  // What of our inventory `asker` may see. On the loop.
+  index::KeysPage KeysFor(const PeerId& asker, std::uint64_t epoch, std::uint64_t after,
+                          int limit) const;
+  Result<index::SwarmAnswer> OnSwarmAsk(const std::string& room, const index::SwarmAsk& ask);
 
   const Config config_;
   const index::SigningKey key_;
@@ -78,6 +95,7 @@ class Agent {
   std::unique_ptr<proxy::RangedUpstream> ranged_upstream_;  // blobs, by several connections
   std::unique_ptr<fetch::PeerClient> peer_client_;
   std::unique_ptr<Holdings> holdings_;
+  std::unique_ptr<Rooms> rooms_;
   std::unique_ptr<fetch::Containerd> containerd_;
   std::unique_ptr<fetch::LocalBlobs> locals_;
   std::unique_ptr<Discovery> discovery_;
@@ -89,8 +107,13 @@ class Agent {
   std::unique_ptr<Replicator> replicator_;
   std::shared_ptr<fetch::PeerServer> peer_handler_;
   std::shared_ptr<proxy::Mirror> mirror_handler_;
+  std::mutex peer_server_mutex_;
+  bool stopping_ = false;  // under it
   std::unique_ptr<fetch::HttpServer> peer_server_;
   std::unique_ptr<fetch::HttpServer> mirror_server_;
+  bool has_lan_ = false;             // these three before the loop starts, then on it
+  std::set<std::string> servers_;    // of index servers that are used
+  std::set<index::Endpoint> fixed_;  // peers that are looked for at their endpoints
   std::unique_ptr<StatusApi> status_;
   std::unique_ptr<AdminServer> admin_;
 };

@@ -17,10 +17,10 @@ struct Arbiters::Round {
 };
 
 void Arbiters::Ask(const index::SwarmAsk& ask, Met met, Done done) {
-  std::vector<PeerId> peers = ports_.living();
+  std::vector<PeerId> peers = ports_.living(ask.digest);
   peers.push_back(ports_.self);
   const std::vector<PeerId> best = index::RankArbiters(ask.digest, peers, kArbiters);
-  const std::size_t servers = ports_.ask_server ? 1 : 0;
+  const std::size_t servers = has_server() ? 1 : 0;
 
   auto round = std::make_shared<Round>();
   round->places.resize(servers + best.size());
@@ -31,7 +31,9 @@ void Arbiters::Ask(const index::SwarmAsk& ask, Met met, Done done) {
   }
   for (std::size_t i = 0; i < best.size(); ++i) {
     if (best[i] == ports_.self) {
-      Take(round, servers + i, table_.OnAsk(ports_.loop.Now(), ask));
+      index::SwarmAsk own = ask;
+      if (ports_.table_key) own.digest = ports_.table_key(ask.digest);
+      Take(round, servers + i, table_.OnAsk(ports_.loop.Now(), own));
     } else {
       ports_.ask_peer(best[i], ask, [round, rank = servers + i](auto answer) {
         Take(round, rank, std::move(answer));

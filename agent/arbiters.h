@@ -25,12 +25,16 @@ class Arbiters {
   struct Ports {
     Loop& loop;
     PeerId self;
-    // Living members of our room that may be asked now.
-    std::function<std::vector<PeerId>()> living;
+    // Living members of the blob's room that may be asked now.
+    std::function<std::vector<PeerId>(const Digest&)> living;
     // `done` is called once on the loop; with nothing when the peer did not answer.
     std::function<void(const PeerId&, const index::SwarmAsk&, Done done)> ask_peer;
     // The same of an index server; null where there is none.
     std::function<void(const index::SwarmAsk&, Done done)> ask_server;
+    // Whether there is one now; null: when ask_server is there.
+    std::function<bool()> has_server;
+    // By what the blob's swarm goes in our own table; null: by its digest.
+    std::function<Digest(const Digest&)> table_key;
   };
 
   explicit Arbiters(Ports ports) : ports_(std::move(ports)), table_(index::SwarmLimits{}) {}
@@ -39,14 +43,19 @@ class Arbiters {
   // An index server that answers decides; else the best ranked peer of those that answered within
   // kArbiterPatience.
   void Ask(const index::SwarmAsk& ask, Met met, Done done);
-  [[nodiscard]] bool any() const { return ports_.ask_server || !ports_.living().empty(); }
+  [[nodiscard]] bool any(const Digest& digest) const {
+    return has_server() || !ports_.living(digest).empty();
+  }
 
-  // A member asks us.
+  // A member asks us; the digest is that of our table.
   index::SwarmAnswer OnAsk(const index::SwarmAsk& ask);
   void OnPeerGone(const PeerId& peer) { table_.OnPeerGone(ports_.loop.Now(), peer); }
 
  private:
   struct Round;
+  [[nodiscard]] bool has_server() const {
+    return ports_.ask_server && (!ports_.has_server || ports_.has_server());
+  }
   static void Take(const std::shared_ptr<Round>& round, std::size_t rank,
                    std::optional<index::SwarmAnswer> answer);
   static void Decide(Round& round, bool is_late);

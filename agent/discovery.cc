@@ -14,6 +14,15 @@ constexpr Duration kNewsSpacing = std::chrono::milliseconds(250);
 // Peers asked directly whether they hold a blob that no index knows: a catalog may be a sync old.
 constexpr std::size_t kProbedMax = 16;
 constexpr std::size_t kRecordsPassedOnMax = 100;
+// Members show each other anew that they are in so often, and so compare their revocations.
+constexpr Duration kMeetEvery = std::chrono::seconds(60);
+// A peer that did not let us in, or could not be met, is not asked again sooner.
+constexpr Duration kMeetAgain = std::chrono::seconds(2);
+// A new revocation is passed on at once to so many members, who do the same: all know within a few
+// rounds, and each hears it a few times. Who was missed hears it at its next sync.
+constexpr std::size_t kToldAtOnce = 8;
+// How soon a membership that has run out is noticed in the catalog. The gate itself knows at once.
+constexpr Duration kWatchEvery = std::chrono::seconds(10);
 
 }  // namespace
 
@@ -21,7 +30,7 @@ Discovery::Discovery(Options options, index::SigningKey key, Ports ports, Rng rn
     : options_(std::move(options)),
       key_(key),
       ports_(std::move(ports)),
-      roster_(options_.roster, key_.id(), options_.rooms, Rng(rng.Next())),
+      roster_(options_.roster, key_.id(), ports_.rooms.RecordRooms(), Rng(rng.Next())),
       rng_(rng) {
   // Sequence numbers outlive restarts because the clock does.
   sequence_ = static_cast<std::uint64_t>(ports_.loop.Wall().time_since_epoch().count());
@@ -29,7 +38,7 @@ Discovery::Discovery(Options options, index::SigningKey key, Ports ports, Rng rn
   record.key = key_.public_key();
   record.name = options_.name;
   record.endpoints = options_.endpoints;
-  record.rooms = options_.rooms;
+  record.rooms = ports_.rooms.RecordRooms();
   record.sequence = sequence_;
   record.expires = ports_.loop.Wall() + kRecordLife;
   self_ = index::SignedRecord::Sign(record, key_);
@@ -37,28 +46,158 @@ Discovery::Discovery(Options options, index::SigningKey key, Ports ports, Rng rn
 
 void Discovery::Add(std::unique_ptr<index::PeerIndex> peer_index) {
   indexes_.push_back(std::move(peer_index));
+  if (started_) {
+    indexes_.back()->Advertise(*self_, ports_.inventory.epoch(), ports_.inventory.head());
+  }
 }
 
 void Discovery::AddStatic(std::unique_ptr<index::StaticIndex> fixed) {
-  static_ = fixed.get();
+  statics_.push_back(fixed.get());
   Add(std::move(fixed));
 }
 
 void Discovery::Start() {
-  if (options_.rooms.empty()) return;
+  if (started_ || self_->record().rooms.empty()) return;
+  started_ = true;
   Renew();
+  Watch();
   Schedule();
 }
 
 void Discovery::Renew() {
+  Resign();
+  ports_.loop.After(kRecordLife / 2, [this] { Renew(); });
+}
+
+void Discovery::Resign() {
   index::Record record = self_->record();
+  record.rooms = ports_.rooms.RecordRooms();
   sequence_ = std::max(sequence_ + 1,
                        static_cast<std::uint64_t>(ports_.loop.Wall().time_since_epoch().count()));
   record.sequence = sequence_;
   record.expires = ports_.loop.Wall() + kRecordLife;
   self_ = index::SignedRecord::Sign(record, key_);
   Advertise();
-  ports_.loop.After(kRecordLife / 2, [this] { Renew(); });
+}
+
+void Discovery::Watch() {
+  OnRoomsChanged();
+  ports_.loop.After(kWatchEvery, [this] { Watch(); });
+}
+
+void Discovery::OnRoomsChanged() {
+  index::RosterActions actions;
+  auto rooms = ports_.rooms.RecordRooms();
+  if (rooms != self_->record().rooms) {
+    roster_.SetRooms(std::move(rooms), actions);
+    Resign();
+    Start();
+  }
+  for (auto it = admitted_.begin(); it != admitted_.end();) {
+    const PeerId peer = *it;
+    if (ports_.rooms.RoomsOf(peer) != index::kNoRooms) {
+      ++it;
+      continue;
+    }
+    it = admitted_.erase(it);
+    spdlog::info("peer {} is in no room with us any more", peer.Short());
+    roster_.OnDenied(ports_.loop.Now(), peer, actions);
+  }
+  std::erase_if(met_, [this](const auto& entry) {
+    return !entry.second.under_way && roster_.Find(entry.first) == nullptr;
+  });
+  Perform(actions);
+  TellOfRevocations();
+}
+
+void Discovery::TellOfRevocations() {
+  if (told_revision_ == ports_.rooms.revision()) return;
+  told_revision_ = ports_.rooms.revision();
+  std::vector<PeerId> peers = roster_.Alive();
+  std::erase_if(peers, [this](const PeerId& peer) { return !admitted_.contains(peer); });
+  std::shuffle(peers.begin(), peers.end(), rng_);
+  if (peers.size() > kToldAtOnce) peers.resize(kToldAtOnce);
+  for (const PeerId& peer : peers) Meet(peer, MeetingsDue(peer), [] {});
+}
+
+void Discovery::OnAdmitted(const PeerId& peer) {
+  roster_.OnHeard(ports_.loop.Now(), peer);
+  Admit(peer);
+  Schedule();
+}
+
+void Discovery::Admit(const PeerId& peer) {
+  if (roster_.Find(peer) == nullptr || !admitted_.insert(peer).second) return;
+  AskForPeers(peer);
+  ports_.on_peer_appeared(peer);
+}
+
+std::vector<index::RoomId> Discovery::MeetingsDue(const PeerId& peer) const {
+  std::vector<index::RoomId> due;
+  const auto* view = roster_.Find(peer);
+  if (view == nullptr) return due;
+  const auto it = met_.find(peer);
+  const Met met = it == met_.end() ? Met{} : it->second;
+  if (met.under_way) return due;
+  const Duration since = it == met_.end() ? Duration::max() : ports_.loop.Now() - met.at;
+  const auto& ours = self_->record().rooms;
+  for (const auto& name : view->record.record().rooms) {
+    auto room = index::ParseRoomId(name);
+    if (!room || std::ranges::find(ours, name) == ours.end()) continue;
+    const bool is_out = met.refused || !ports_.rooms.IsInRoom(peer, name);
+    if (is_out ? since >= kMeetAgain
+               : since >= kMeetEvery || met.revision != ports_.rooms.revision()) {
+      due.push_back(*room);
+    }
+  }
+  return due;
+}
+
+void Discovery::Meet(const PeerId& peer, std::vector<index::RoomId> rooms,
+                     std::function<void()> done) {
+  const auto endpoint = Dial(peer);
+  std::optional<std::string> question;
+  while (!rooms.empty() && !(question = ports_.rooms.Question(rooms.back()))) rooms.pop_back();
+  if (!endpoint || rooms.empty()) {
+    if (const auto it = met_.find(peer); it != met_.end()) it->second.under_way = false;
+    return done();
+  }
+  met_[peer] = {ports_.loop.Now(), ports_.rooms.revision(), false, true};
+  const index::RoomId room = rooms.back();
+  rooms.pop_back();
+  auto ended = [this, peer, rooms = std::move(rooms), done = std::move(done)](bool reached) {
+    ports_.loop.Post([this, peer, rooms, done, reached] {
+      if (!reached) OnUnreachable(peer);
+      Meet(peer, rooms, done);
+    });
+  };
+  ports_.client.Meet(peer, *endpoint, room, *std::move(question),
+                     [this, peer, room, ended = std::move(ended)](Result<std::string> answer) {
+                       if (!answer) {
+                         spdlog::debug("meeting {}: {}", peer.Short(), answer.error().text);
+                         return ended(answer.error().code == Code::kDenied);
+                       }
+                       ports_.database.Post([this, peer, room, ended, answer = *std::move(answer)] {
+                         auto in = ports_.rooms.OnAnswer(peer, room, answer);
+                         if (!in) spdlog::debug("meeting {}: {}", peer.Short(), in.error().text);
+                         ended(true);
+                       });
+                     });
+}
+
+std::vector<PeerId> Discovery::Askable(std::vector<PeerId> peers, const Digest& digest) {
+  std::erase_if(peers, [&](const PeerId& peer) {
+    if (ports_.rooms.MayShare(peer, digest)) return IsBanned(peer);
+    if (auto due = MeetingsDue(peer); !due.empty()) Meet(peer, std::move(due), [] {});
+    return true;
+  });
+  return peers;
+}
+
+std::optional<index::Key> Discovery::KeyOf(const Digest& digest) const {
+  const auto name = ports_.rooms.SwarmDigest(ports_.rooms.SwarmRoom(digest), digest);
+  if (!name) return std::nullopt;
+  return index::BlobKey(*name);
 }
 
 void Discovery::Advertise() {
@@ -68,7 +207,7 @@ void Discovery::Advertise() {
 }
 
 void Discovery::OnInventoryChanged() {
-  if (options_.rooms.empty() || news_pending_) return;
+  if (!started_ || news_pending_) return;
   news_pending_ = true;
   const Time now = ports_.loop.Now();
   const Duration wait = std::max(Duration(0), last_news_ + kNewsSpacing - now);
@@ -93,7 +232,7 @@ void Discovery::OnEndpoint(const index::Endpoint& endpoint) {
         spdlog::debug("no record from {}: {}", ToString(endpoint), record.error().text);
         return;
       }
-      if (static_ != nullptr) static_->Learnt(endpoint, *record);
+      for (auto* fixed : statics_) fixed->Learnt(endpoint, *record);
       OnRecord(*record);
     });
   });
@@ -118,13 +257,14 @@ void Discovery::Perform(const index::RosterActions& actions) {
           spdlog::warn("catalog: {}", forgot.error().text);
         }
       });
+      admitted_.erase(gone->peer);
       ports_.on_peer_gone(gone->peer);
     } else if (const auto* appeared = std::get_if<index::PeerAppeared>(&action)) {
       const auto* view = roster_.Find(appeared->peer);
       spdlog::info("peer {} ({}) appeared", view ? view->record.record().name : "",
                    appeared->peer.Short());
-      AskForPeers(appeared->peer);
-      ports_.on_peer_appeared(appeared->peer);
+      // With others than those of the open room the next sync begins with a meeting.
+      if (ports_.rooms.RoomsOf(appeared->peer) != index::kNoRooms) Admit(appeared->peer);
     }
   }
   Schedule();
@@ -148,6 +288,17 @@ void Discovery::Sync(const PeerId& peer) {
     OnKeys(peer, Error{Code::kRetryLater, "it cannot be dialled now"});
     return;
   }
+  auto due = MeetingsDue(peer);
+  if (due.empty()) return FetchKeys(peer);
+  Meet(peer, std::move(due), [this, peer] { FetchKeys(peer); });
+}
+
+void Discovery::FetchKeys(const PeerId& peer) {
+  const auto endpoint = Dial(peer);
+  if (!endpoint || ports_.rooms.RoomsOf(peer) == index::kNoRooms) {
+    OnKeys(peer, Error{Code::kDenied, "it has not shown to be in a room with us"});
+    return;
+  }
   const index::PeerCursor held = ports_.catalog.CursorOf(peer);
   ports_.client.FetchKeys(
       peer, *endpoint, held.epoch, held.cursor, [this, peer, held](Result<index::KeysPage> page) {
@@ -164,12 +315,25 @@ void Discovery::Sync(const PeerId& peer) {
 
 void Discovery::OnKeys(const PeerId& peer, Result<index::KeysPage> page) {
   index::RosterActions actions;
+  if (page && ports_.rooms.RoomsOf(peer) == index::kNoRooms) {
+    // It was taken out meanwhile: nothing of it stays.
+    page = Error{Code::kDenied, "it is in no room with us any more"};
+    ports_.database.Post([this, peer] {
+      if (auto forgot = ports_.catalog.Forget(peer); !forgot) {
+        spdlog::warn("catalog: {}", forgot.error().text);
+      }
+    });
+  }
   if (page) {
     roster_.OnSynced(ports_.loop.Now(), peer, page->more, actions);
     if (!page->changes.empty() && ports_.on_catalog_changed) ports_.on_catalog_changed();
   } else {
     spdlog::debug("sync with {}: {}", peer.Short(), page.error().text);
-    OnUnreachable(peer);
+    if (page.error().code == Code::kDenied) {
+      if (const auto it = met_.find(peer); it != met_.end()) it->second.refused = true;
+    } else {
+      OnUnreachable(peer);
+    }
     roster_.OnSyncFailed(ports_.loop.Now(), peer, actions);
   }
   Perform(actions);
@@ -200,6 +364,7 @@ std::vector<PeerId> Discovery::HoldersOf(const Digest& digest) const {
     if (view == nullptr || view->state == index::PeerState::kGone || IsBanned(holder.peer)) {
       continue;
     }
+    if (!ports_.rooms.MayShare(holder.peer, digest)) continue;
     peers.push_back(holder.peer);
   }
   return peers;
@@ -207,8 +372,8 @@ std::vector<PeerId> Discovery::HoldersOf(const Digest& digest) const {
 
 void Discovery::Resolve(const Digest& digest, std::function<void(std::vector<PeerId>)> some,
                         std::function<void()> done) {
-  if (options_.rooms.empty()) return done();
-  std::vector<PeerId> probed = Living();
+  if (ports_.rooms.RoomsOfBlob(digest) == index::kNoRooms) return done();
+  std::vector<PeerId> probed = Living(digest);
   std::shuffle(probed.begin(), probed.end(), rng_);
   if (probed.size() > kProbedMax) probed.resize(kProbedMax);
   if (!probed.empty()) some(std::move(probed));
@@ -219,27 +384,30 @@ void Discovery::ResolveInIndexes(const Digest& digest,
                                  std::function<void(std::vector<PeerId>)> some,
                                  std::function<void()> done) {
   auto left = std::make_shared<std::size_t>(indexes_.size());
-  if (*left == 0) return done();
+  const auto key = KeyOf(digest);
+  if (*left == 0 || !key) return done();
   for (const auto& peer_index : indexes_) {
-    peer_index->Resolve(index::BlobKey(digest), options_.resolve_timeout,
-                        [this, left, some, done](const std::vector<index::SignedRecord>& records) {
-                          std::vector<PeerId> found;
-                          for (const auto& record : records) {
-                            if (record.id() == key_.id()) continue;
-                            OnRecord(record);
-                            if (roster_.Find(record.id()) != nullptr && !IsBanned(record.id())) {
-                              found.push_back(record.id());
-                            }
-                          }
-                          if (!found.empty()) some(std::move(found));
-                          if (--*left == 0) done();
-                        });
+    peer_index->Resolve(
+        *key, options_.resolve_timeout,
+        [this, digest, left, some, done](const std::vector<index::SignedRecord>& records) {
+          std::vector<PeerId> found;
+          for (const auto& record : records) {
+            if (record.id() == key_.id()) continue;
+            OnRecord(record);
+            if (roster_.Find(record.id()) != nullptr) found.push_back(record.id());
+          }
+          found = Askable(std::move(found), digest);
+          if (!found.empty()) some(std::move(found));
+          if (--*left == 0) done();
+        });
   }
 }
 
-std::vector<PeerId> Discovery::Living() const {
+std::vector<PeerId> Discovery::Living(const Digest& digest) const {
   std::vector<PeerId> peers = roster_.Alive();
-  std::erase_if(peers, [this](const PeerId& peer) { return IsBanned(peer); });
+  std::erase_if(peers, [&](const PeerId& peer) {
+    return IsBanned(peer) || !ports_.rooms.MayShare(peer, digest);
+  });
   return peers;
 }
 
@@ -247,26 +415,34 @@ void Discovery::AskServers(const index::SwarmAsk& ask,
                            std::function<void(std::optional<index::SwarmAnswer>)> done) {
   // One kind of index has servers; the others say at once that they have none.
   auto left = std::make_shared<std::size_t>(indexes_.size());
-  if (*left == 0) return done(std::nullopt);
+  const auto name = ports_.rooms.SwarmDigest(ports_.rooms.SwarmRoom(ask.digest), ask.digest);
+  if (*left == 0 || !name) return done(std::nullopt);
+  index::SwarmAsk blind = ask;
+  blind.digest = *name;
   for (const auto& peer_index : indexes_) {
-    peer_index->AskSwarm(ask, [left, done](std::optional<index::SwarmAnswer> answer) {
-      if (*left == 0) return;  // another one has answered
-      *left = answer ? 0 : *left - 1;
-      if (*left == 0) done(std::move(answer));
-    });
+    peer_index->AskSwarm(
+        blind, [this, digest = ask.digest, left, done](std::optional<index::SwarmAnswer> answer) {
+          if (*left == 0) return;  // another one has answered
+          *left = answer ? 0 : *left - 1;
+          if (answer) answer->members = Askable(std::move(answer->members), digest);
+          if (*left == 0) done(std::move(answer));
+        });
   }
 }
 
 void Discovery::AskSwarm(const PeerId& peer, const index::SwarmAsk& ask,
                          std::function<void(std::optional<index::SwarmAnswer>)> done) {
-  const auto endpoint = Dial(peer);
+  const auto endpoint = DialFor(peer, ask.digest);
   if (!endpoint) return done(std::nullopt);
-  ports_.client.AskSwarm(peer, *endpoint, ask,
-                         [this, done = std::move(done)](Result<index::SwarmAnswer> answer) {
-                           ports_.loop.Post([done, answer = std::move(answer)] {
-                             done(answer ? std::optional(*answer) : std::nullopt);
-                           });
-                         });
+  ports_.client.AskSwarm(
+      peer, *endpoint, ports_.rooms.SwarmRoom(ask.digest), ask,
+      [this, digest = ask.digest, done = std::move(done)](Result<index::SwarmAnswer> answer) {
+        ports_.loop.Post([this, digest, done, answer = std::move(answer)]() mutable {
+          if (!answer) return done(std::nullopt);
+          answer->members = Askable(std::move(answer->members), digest);
+          done(*std::move(answer));
+        });
+      });
 }
 
 std::optional<index::Endpoint> Discovery::Dial(const PeerId& peer) const {
@@ -276,6 +452,10 @@ std::optional<index::Endpoint> Discovery::Dial(const PeerId& peer) const {
   if (endpoints.empty()) return std::nullopt;
   const auto choice = endpoint_choice_.find(peer);
   return endpoints[choice == endpoint_choice_.end() ? 0 : choice->second % endpoints.size()];
+}
+
+std::optional<index::Endpoint> Discovery::DialFor(const PeerId& peer, const Digest& digest) const {
+  return ports_.rooms.MayShare(peer, digest) ? Dial(peer) : std::nullopt;
 }
 
 void Discovery::OnUnreachable(const PeerId& peer) {
@@ -299,17 +479,19 @@ std::optional<WallTime> Discovery::BannedUntil(const PeerId& peer) const {
 }
 
 void Discovery::OnTransfer(const Digest& digest, bool begins) {
-  if (options_.rooms.empty()) return;
-  for (const auto& peer_index : indexes_) {
-    if (begins) {
-      peer_index->AdvertiseKey(index::BlobKey(digest));
-    } else {
-      peer_index->Withdraw(index::BlobKey(digest));
-    }
+  if (begins) {
+    const auto key = KeyOf(digest);
+    if (!key || !keys_.emplace(digest, *key).second) return;
+    for (const auto& peer_index : indexes_) peer_index->AdvertiseKey(*key);
+    return;
   }
+  const auto it = keys_.find(digest);
+  if (it == keys_.end()) return;
+  for (const auto& peer_index : indexes_) peer_index->Withdraw(it->second);
+  keys_.erase(it);
 }
 
-std::vector<std::string> Discovery::RecordsToPassOn() const {
+std::vector<std::string> Discovery::RecordsToPassOn(const PeerId& asker) const {
   std::vector<std::string> envelopes;
   const Time now = ports_.loop.Now();
   const WallTime wall = ports_.loop.Wall();
@@ -317,6 +499,7 @@ std::vector<std::string> Discovery::RecordsToPassOn() const {
     if (view.state != index::PeerState::kAlive || view.last_heard == Time{}) continue;
     if (now - view.last_heard > options_.roster.sync_interval * 2) continue;
     if (view.record.record().expires <= wall) continue;
+    if (!ports_.rooms.InOneRoom(view.record.id(), asker)) continue;
     envelopes.push_back(view.record.envelope());
     if (envelopes.size() == kRecordsPassedOnMax) break;
   }

@@ -12,6 +12,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "agent/rooms.h"
 #include "base/executor.h"
 #include "fetch/transport/peer_client.h"
 #include "index/catalog.h"
@@ -27,7 +28,6 @@ class Discovery {
   struct Options {
     std::string name;
     std::vector<index::Endpoint> endpoints;
-    std::vector<std::string> rooms;  // empty: we share nothing and look for nobody
     index::RosterLimits roster;
     Duration resolve_timeout = std::chrono::milliseconds(50);
   };
@@ -37,6 +37,7 @@ class Discovery {
     index::Catalog& catalog;
     fetch::PeerClient& client;
     const index::Inventory& inventory;
+    Rooms& rooms;  // in none: we share nothing and look for nobody
     std::function<void(const PeerId&)> on_peer_appeared;
     std::function<void(const PeerId&)> on_peer_gone;
     std::function<void()> on_catalog_changed;
@@ -44,15 +45,19 @@ class Discovery {
 
   Discovery(Options options, index::SigningKey key, Ports ports, Rng rng);
 
-  // Before Start.
+  // Before Start, or on the loop.
   void Add(std::unique_ptr<index::PeerIndex> peer_index);
   void AddStatic(std::unique_ptr<index::StaticIndex> fixed);
   void Start();
   // No callback of an index comes after this.
   void StopIndexes() {
-    static_ = nullptr;
+    statics_.clear();
     indexes_.clear();
   }
+
+  // What Rooms tells: the peer has shown to be in a room with us.
+  void OnAdmitted(const PeerId& peer);
+  void OnRoomsChanged();
 
   // What the peer indexes call.
   void OnRecord(const index::SignedRecord& record);
@@ -70,11 +75,14 @@ class Discovery {
   void ResolveInIndexes(const Digest& digest, std::function<void(std::vector<PeerId>)> some,
                         std::function<void()> done);
   [[nodiscard]] std::optional<index::Endpoint> Dial(const PeerId& peer) const;
+  // The same for a peer that may know that we want this blob.
+  [[nodiscard]] std::optional<index::Endpoint> DialFor(const PeerId& peer,
+                                                       const Digest& digest) const;
   void OnUnreachable(const PeerId& peer);
   void Ban(const PeerId& peer, Duration duration, const std::string& reason);
   void OnTransfer(const Digest& digest, bool begins);
-  // Peers that live and are not banned.
-  [[nodiscard]] std::vector<PeerId> Living() const;
+  // Members of the blob's rooms that live and are not banned.
+  [[nodiscard]] std::vector<PeerId> Living(const Digest& digest) const;
   // `done` is called once, on the loop; with nothing when no index server answered.
   void AskServers(const index::SwarmAsk& ask,
                   std::function<void(std::optional<index::SwarmAnswer>)> done);
@@ -84,7 +92,7 @@ class Discovery {
 
   // What peers and people ask.
   [[nodiscard]] const index::SignedRecord& self() const { return *self_; }
-  [[nodiscard]] std::vector<std::string> RecordsToPassOn() const;
+  [[nodiscard]] std::vector<std::string> RecordsToPassOn(const PeerId& asker) const;
   [[nodiscard]] const index::Roster& roster() const { return roster_; }
   [[nodiscard]] std::vector<index::PeerIndexStatus> IndexStatus() const;
   [[nodiscard]] std::optional<WallTime> BannedUntil(const PeerId& peer) const;
@@ -97,8 +105,28 @@ class Discovery {
     std::string reason;
   };
 
+  // When we last showed a peer that we are in its rooms.
+  struct Met {
+    Time at{};
+    std::uint64_t revision = 0;  // of the revocations that it was shown
+    bool refused = false;        // since then it has let us in no more
+    bool under_way = false;
+  };
+
   void Renew();
+  void Resign();
+  void Admit(const PeerId& peer);
   void Advertise();
+  // The rooms in which a meeting with the peer is due.
+  [[nodiscard]] std::vector<index::RoomId> MeetingsDue(const PeerId& peer) const;
+  // Meets it in all of them; `done` is called once, on the loop.
+  void Meet(const PeerId& peer, std::vector<index::RoomId> rooms, std::function<void()> done);
+  void FetchKeys(const PeerId& peer);
+  // Those of `peers` that may be asked for the blob now. The others are met, and come later.
+  std::vector<PeerId> Askable(std::vector<PeerId> peers, const Digest& digest);
+  [[nodiscard]] std::optional<index::Key> KeyOf(const Digest& digest) const;
+  void Watch();
+  void TellOfRevocations();
   void Perform(const index::RosterActions& actions);
   void Sync(const PeerId& peer);
   void OnKeys(const PeerId& peer, Result<index::KeysPage> page);
@@ -112,12 +140,17 @@ class Discovery {
   index::Roster roster_;
   Rng rng_;
   std::vector<std::unique_ptr<index::PeerIndex>> indexes_;
-  index::StaticIndex* static_ = nullptr;  // one of indexes_
+  std::vector<index::StaticIndex*> statics_;  // of indexes_
   std::optional<index::SignedRecord> self_;
   std::uint64_t sequence_ = 0;
   std::unordered_map<PeerId, Banned> banned_;
   std::unordered_map<PeerId, std::size_t> endpoint_choice_;
   std::unordered_set<std::string> endpoints_asked_;
+  std::unordered_map<PeerId, Met> met_;          // those of the roster
+  std::unordered_set<PeerId> admitted_;          // those of them that were in a room with us
+  std::unordered_map<Digest, index::Key> keys_;  // what is advertised of transfers
+  std::uint64_t told_revision_ = 0;
+  bool started_ = false;
   bool news_pending_ = false;
   Time last_news_{};
   Time scheduled_ = kNever;

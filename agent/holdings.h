@@ -35,6 +35,12 @@ class Holdings {
   // A file proved corrupt: it is not offered until its source speaks of it again.
   void Drop(const Digest& digest);
 
+  // Who may see what has changed: peers begin anew with our log.
+  void Restart(std::uint64_t epoch) {
+    inventory_.Restart(epoch);
+    on_changed_();
+  }
+
   [[nodiscard]] const index::Inventory& inventory() const { return inventory_; }
   [[nodiscard]] bool InContainerd(const Digest& digest) const {
     return containerd_.contains(digest);

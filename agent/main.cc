@@ -1,12 +1,14 @@
 // shoal: one binary, many verbs. docs/OPERATING.md describes them.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "agent/config.h"
 #include "agent/hosts.h"
 #include "agent/registry_setup.h"
+#include "agent/room_verbs.h"
 #include "agent/run.h"
 #include "agent/verbs.h"
 #include "index/keyfile/keyfile.h"
@@ -21,6 +23,7 @@ struct Options {
   std::string argument;
   bool resolve = false;
   HostsOptions hosts;
+  RoomOptions room;
   std::string runtime = "containerd";
 };
 
@@ -67,6 +70,68 @@ Exit Hosts(const Options& options, Result<std::vector<std::string>> (*work)(cons
   if (!lines) return Fail(lines.error());
   for (const auto& line : *lines) std::printf("%s\n", line.c_str());
   return Exit::kDone;
+}
+
+AdminClient AgentOf(const Options& options, const Config& config) {
+  return AdminClient(options.admin.empty() ? config.agent.admin : options.admin);
+}
+
+void AddRoomVerbs(CLI::App& app, Options& options, Exit& exit,
+                  const std::function<CLI::App*(CLI::App*)>& with_config) {
+  auto* room = app.add_subcommand("room", "rooms with keys: who shares with whom");
+  room->require_subcommand(1);
+  const auto by_key = [&](const char* name, const char* text) {
+    auto* verb = with_config(room->add_subcommand(name, text));
+    verb->add_option("name", options.room.name, "of the room")->required();
+    verb->add_option("--key", options.room.key, "file of the room's key");
+    return verb;
+  };
+  const auto issues = [&](CLI::App* verb) {
+    verb->add_option("--expires", options.room.expires, "for how long it holds")
+        ->capture_default_str();
+    verb->add_option("--index-server", options.room.servers, "https://host:7383#PEERID");
+    verb->add_option("--peer", options.room.peers, "host:7381 of a member");
+  };
+  by_key("create", "make a room's key")->callback([&] {
+    exit = WithConfig(options, [&](const Config& c) { return CreateRoom(c, options.room); });
+  });
+  auto* token = by_key("token", "print a line with which hosts join");
+  issues(token);
+  token->callback([&] {
+    exit = WithConfig(options, [&](const Config& c) { return PrintRoomToken(c, options.room); });
+  });
+  auto* grant = by_key("grant", "print a line with which one host joins");
+  grant->add_option("peer-id", options.room.id, "of the host, from `shoal id`")->required();
+  issues(grant);
+  grant->callback([&] {
+    exit = WithConfig(options, [&](const Config& c) { return GrantMembership(c, options.room); });
+  });
+  auto* revoke = by_key("revoke", "take out a host, or all that joined by a token");
+  revoke->add_option("id", options.room.id, "a peer's or a token's")->required();
+  revoke->add_option("--admin", options.admin, "address of the agent's status API");
+  revoke->callback([&] {
+    exit = WithConfig(options, [&](const Config& c) {
+      return RevokeMembership(c, AgentOf(options, c), options.room);
+    });
+  });
+  const auto joins = [&](CLI::App* verb) {
+    with_config(verb)
+        ->add_option("token", options.room.token, "the line, or - for standard input")
+        ->required();
+    verb->add_option("--admin", options.admin, "address of the agent's status API");
+    verb->callback([&] {
+      exit = WithConfig(
+          options, [&](const Config& c) { return JoinRoom(c, AgentOf(options, c), options.room); });
+    });
+  };
+  joins(room->add_subcommand("join", "make this host a member"));
+  joins(app.add_subcommand("join", "the same as room join"));
+  auto* list = with_config(room->add_subcommand("list", "the rooms that this host is in"));
+  list->add_option("--admin", options.admin, "address of the agent's status API");
+  list->add_flag("--json", options.json, "the agent's own answer");
+  list->callback([&] {
+    exit = WithAgent(options, [&](const auto& agent) { return ListRooms(agent, options.json); });
+  });
 }
 
 int Main(int argc, char** argv) {
@@ -148,6 +213,7 @@ int Main(int argc, char** argv) {
   hosts_verb("remove", "put back what was there", RemoveHosts);
   hosts_verb("show", "how it is now", ShowHosts);
 
+  AddRoomVerbs(app, options, exit, with_config);
   with_config(app.add_subcommand("id", "this host's peer id"))->callback([&] {
     exit = WithConfig(options, PrintId);
   });

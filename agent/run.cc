@@ -85,7 +85,7 @@ Exit RunAgent(const Config& config) {
   if (!agent) return FailToStart(agent.error());
   spdlog::info("shoal {} runs as {}: mirror {}, peers {}, status {}", SHOAL_VERSION,
                (*agent)->id().Hex(), config.mirror.listen,
-               config.room.open ? config.peer.listen : "none", config.agent.admin);
+               (*agent)->InAnyRoom() ? config.peer.listen : "none", config.agent.admin);
   sd_notify(0, "READY=1");
   WaitForStop(signals);
   (*agent)->Stop();

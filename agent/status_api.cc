@@ -100,6 +100,7 @@ AdminReply StatusApi::Route(const AdminRequest& request) {
     });
     return blob ? JsonReply(*blob) : ErrorReply(blob.error());
   }
+  if (path.size() >= 2 && path[0] == "v1" && path[1] == "rooms") return RoomsRoute(request);
   if (path.size() >= 2 && path[0] == "v1" && path[1] == "pulls") return PullsRoute(request);
   return ErrorReply({Code::kNotFound, "no such path; docs/OPERATING.md lists them"});
 }
@@ -112,7 +113,7 @@ Json StatusApi::Overview() const {
   status["version"] = Text(SHOAL_VERSION);
   status["uptime_s"] =
       Count(std::chrono::duration_cast<std::chrono::seconds>(parts_.loop.Now() - started_).count());
-  status["room"] = TextArray(self.record().rooms);
+  status["room"] = TextArray(parts_.rooms.Names(parts_.rooms.Ours()));
   Json indexes = Json::array();
   for (const auto& index : parts_.discovery.IndexStatus()) {
     Json entry = Json::object();
@@ -171,7 +172,7 @@ Json StatusApi::Peers() const {
     std::vector<std::string> endpoints;
     for (const auto& endpoint : record.endpoints) endpoints.push_back(ToString(endpoint));
     peer["endpoints"] = TextArray(endpoints);
-    peer["rooms"] = TextArray(record.rooms);
+    peer["rooms"] = TextArray(parts_.rooms.Names(parts_.rooms.RoomsOf(id)));
     peer["state"] = Text(std::string(ToString(view.state)));
     peer["last_seen"] =
         Count(view.last_heard == Time{} ? 0 : ToUnixMs(wall - (now - view.last_heard)));
@@ -392,6 +393,38 @@ Json StatusApi::PullList() const {
     add(ended.view, ended.error.empty() ? "done" : "failed", ended.error, ended.took_ms);
   }
   return list;
+}
+
+AdminReply StatusApi::RoomsRoute(const AdminRequest& request) {
+  const auto& path = request.path;
+  const auto done = [](const Status& status) {
+    return status ? JsonReply(Json::object()) : ErrorReply(status.error());
+  };
+  if (path.size() == 2 && request.method == "GET") {
+    Json list = Json::array();
+    for (const auto& view : parts_.rooms.List()) {
+      Json room = Json::object();
+      room["name"] = Text(view.name);
+      room["id"] = Text(view.id.Hex());
+      room["member"] = Json::boolean(view.in_force);
+      room["until"] = Count(ToUnixMs(view.until));
+      room["members"] = Count(static_cast<std::int64_t>(view.members));
+      room["revocations"] = Count(static_cast<std::int64_t>(view.revocations));
+      Push(list, std::move(room));
+    }
+    return JsonReply(list);
+  }
+  if (path.size() == 3 && path[2] == "reload" && request.method == "POST") {
+    return done(parts_.reload_rooms());
+  }
+  if (path.size() == 4 && path[3] == "revocations" && request.method == "POST") {
+    auto room = index::ParseRoomId(path[2]);
+    if (!room) return ErrorReply(room.error());
+    auto text = GetString(request.body, "revocation", index::kRevocationBytesMax);
+    if (!text) return ErrorReply(text.error());
+    return done(parts_.rooms.Revoke(*room, *text));
+  }
+  return ErrorReply({Code::kNotFound, "no such path; docs/OPERATING.md lists them"});
 }
 
 AdminReply StatusApi::PullsRoute(const AdminRequest& request) {

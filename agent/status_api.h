@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "agent/metrics.h"
 #include "agent/pulls.h"
 #include "agent/rates.h"
+#include "agent/rooms.h"
 #include "fetch/store/blob_store.h"
 #include "fetch/transport/fetcher.h"
 
@@ -33,6 +35,9 @@ class StatusApi {
     index::Catalog& catalog;
     fetch::Counters& counters;
     fetch::Containerd* containerd;
+    Rooms& rooms;
+    // Takes in what `shoal join` wrote. Not on the loop.
+    std::function<Status()> reload_rooms;
   };
 
   explicit StatusApi(Parts parts);
@@ -63,6 +68,7 @@ class StatusApi {
   Json Images() const;
   Json PullList() const;
   Json PullOf(const PullView& pull) const;
+  AdminReply RoomsRoute(const AdminRequest& request);
   AdminReply PullsRoute(const AdminRequest& request);
   AdminReply WhoHas(const AdminRequest& request);
   Json Holder(const PeerId& peer, const std::string& what) const;

@@ -78,7 +78,7 @@ void PrintStatus(const Json& status) {
   table.Add({"id", Text(status, "id")});
   table.Add({"up", std::to_string(Number(status, "uptime_s")) + " s"});
   table.Add({"rooms", status.at("room").size() == 0
-                          ? "none: this host shares nothing (set room.open = true)"
+                          ? "none: this host shares nothing (shoal join, or room.open = true)"
                           : Text(status, "room")});
   for (const auto& entry : status.at("index").as_array()) {
     table.Add({"index", Text(entry, "kind") + " " + Text(entry, "target") + ": " +

@@ -77,7 +77,7 @@ std::shared_ptr<Transfer> Fetcher::Begin(FetchRequest request) {
   DownloadLimits limits = limits_;
   const int share = kPiecesAskedMax / static_cast<int>(transfers_.size() + 1);
   limits.parallel_pieces = std::clamp(share, 2, limits_.parallel_pieces);
-  limits.arbitrated = ports_.ask_arbiters != nullptr && ports_.has_arbiters();
+  limits.arbitrated = ports_.ask_arbiters != nullptr && ports_.has_arbiters(digest);
   const auto leading = std::ranges::count_if(
       transfers_, [](const auto& entry) { return entry.second->download().leads(); });
   limits.lead_modesty = std::min(kLeadModesty * leading, kLeadModestyMax);

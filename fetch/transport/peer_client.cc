@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "fetch/transport/zstd_codec.h"
+#include "index/room_messages.h"
 #include "index/swarm_messages.h"
 
 namespace shoal::fetch {
@@ -27,6 +28,11 @@ void PeerClient::Get(std::optional<PeerId> peer, const index::Endpoint& endpoint
   call.connect_timeout = std::chrono::seconds(2);
   call.stall_timeout = kAnswerTime;
   call.total_timeout = kAnswerTime * 4;
+  Ask(std::move(call), max_bytes, std::move(done));
+}
+
+void PeerClient::Ask(HttpCall call, std::size_t max_bytes,
+                     std::function<void(Result<std::string>)> done) {
   client_.Get(std::move(call), max_bytes, [max_bytes, done = std::move(done)](auto answer) {
     if (!answer) return done(answer.error());
     if (answer->head.status != 200) {
@@ -77,11 +83,26 @@ void PeerClient::FetchKeys(const PeerId& peer, const index::Endpoint& endpoint, 
       });
 }
 
+void PeerClient::Meet(const PeerId& peer, const index::Endpoint& endpoint,
+                      const index::RoomId& room, std::string question,
+                      std::function<void(Result<std::string>)> done) {
+  HttpCall call;
+  call.method = "POST";
+  call.url = PeerUrl(peer, endpoint, "/p2p/v1/rooms/" + room.Hex());
+  call.headers = {{"Accept-Encoding", "zstd"}};
+  call.body = std::move(question);
+  call.peer = HttpCall::ToPeer{endpoint, peer};
+  call.connect_timeout = std::chrono::seconds(2);
+  call.stall_timeout = kAnswerTime;
+  call.total_timeout = kAnswerTime * 4;
+  Ask(std::move(call), index::kMeetingAnswerBytesMax, std::move(done));
+}
+
 void PeerClient::AskSwarm(const PeerId& peer, const index::Endpoint& endpoint,
-                          const index::SwarmAsk& ask,
+                          const std::string& room, const index::SwarmAsk& ask,
                           std::function<void(Result<index::SwarmAnswer>)> done) {
-  std::string path =
-      "/p2p/v1/blobs/" + ToString(ask.digest) + "/swarm?progress=" + std::to_string(ask.progress);
+  std::string path = "/p2p/v1/blobs/" + ToString(ask.digest) +
+                     "/swarm?progress=" + std::to_string(ask.progress) + "&room=" + room;
   if (ask.wants_lead) path += "&lead=1";
   if (ask.whole) path += "&whole=1";
   if (ask.leaving) path += "&leaving=1";

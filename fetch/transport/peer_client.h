@@ -8,6 +8,7 @@
 #include "fetch/transport/http_client.h"
 #include "index/inventory.h"
 #include "index/record.h"
+#include "index/room_key.h"
 #include "index/swarm_table.h"
 
 namespace shoal::fetch {
@@ -25,12 +26,18 @@ class PeerClient {
                   std::function<void(Result<std::vector<index::SignedRecord>>)> done);
   void FetchKeys(const PeerId& peer, const index::Endpoint& endpoint, std::uint64_t epoch,
                  std::uint64_t after, std::function<void(Result<index::KeysPage>)> done);
-  void AskSwarm(const PeerId& peer, const index::Endpoint& endpoint, const index::SwarmAsk& ask,
-                std::function<void(Result<index::SwarmAnswer>)> done);
+  // Shows the peer that we are in `room`: its answer as it came. Errors besides: kDenied when it
+  // does not let us in.
+  void Meet(const PeerId& peer, const index::Endpoint& endpoint, const index::RoomId& room,
+            std::string question, std::function<void(Result<std::string>)> done);
+  // room  as records name it.
+  void AskSwarm(const PeerId& peer, const index::Endpoint& endpoint, const std::string& room,
+                const index::SwarmAsk& ask, std::function<void(Result<index::SwarmAnswer>)> done);
 
  private:
   void Get(std::optional<PeerId> peer, const index::Endpoint& endpoint, const std::string& path,
            std::size_t max_bytes, std::function<void(Result<std::string>)> done);
+  void Ask(HttpCall call, std::size_t max_bytes, std::function<void(Result<std::string>)> done);
 
   HttpClient& client_;
 };

@@ -13,6 +13,7 @@ namespace shoal::fetch {
 namespace {
 
 constexpr std::string_view kBlobsPath = "/p2p/v1/blobs/";
+constexpr std::string_view kRoomsPath = "/p2p/v1/rooms/";
 constexpr std::int64_t kMapWaitMsMax = 10'000;
 constexpr std::int64_t kFirstMapWaitMs = 200;
 constexpr std::size_t kOptionsMax = 64;
@@ -21,9 +22,9 @@ constexpr std::size_t kCompressFrom = 256;
 
 std::string_view PathOf(std::string_view target) { return target.substr(0, target.find('?')); }
 
-// The number that query parameter `name` gives; `fallback` when absent, nullopt when it is none.
-std::optional<std::int64_t> QueryNumber(std::string_view target, std::string_view name,
-                                        std::int64_t fallback) {
+// What query parameter `name` gives; `fallback` when absent.
+std::string_view QueryText(std::string_view target, std::string_view name,
+                           std::string_view fallback) {
   const auto mark = target.find('?');
   if (mark == std::string_view::npos) return fallback;
   std::string_view query = target.substr(mark + 1);
@@ -32,13 +33,20 @@ std::optional<std::int64_t> QueryNumber(std::string_view target, std::string_vie
     const std::string_view pair = query.substr(0, end);
     query.remove_prefix(std::min(end + 1, query.size()));
     if (!pair.starts_with(name) || pair.size() <= name.size() || pair[name.size()] != '=') continue;
-    const std::string_view value = pair.substr(name.size() + 1);
-    std::uint64_t number = 0;
-    const auto [stop, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-    if (error != std::errc() || stop != value.data() + value.size()) return std::nullopt;
-    return static_cast<std::int64_t>(number);
+    return pair.substr(name.size() + 1);
   }
   return fallback;
+}
+
+// The same as a number; nullopt when it is none.
+std::optional<std::int64_t> QueryNumber(std::string_view target, std::string_view name,
+                                        std::int64_t fallback) {
+  const std::string absent = std::to_string(fallback);
+  const std::string_view value = QueryText(target, name, absent);
+  std::uint64_t number = 0;
+  const auto [stop, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (error != std::errc() || stop != value.data() + value.size()) return std::nullopt;
+  return static_cast<std::int64_t>(number);
 }
 
 struct ByteRange {
@@ -89,6 +97,13 @@ HttpReply Refuse(int status, const std::string& text) {
   return reply;
 }
 
+HttpReply NoRoom() { return Refuse(403, "you share no room with this peer"); }
+
+// The same whether it is not here or not this peer's to know.
+HttpReply Nothing(const Digest& digest) {
+  return Refuse(404, "nothing of " + ToString(digest) + " is here");
+}
+
 bool TakesZstd(const HttpRequest& request) {
   return FindHeader(request.headers, "accept-encoding").find("zstd") != std::string_view::npos;
 }
@@ -109,8 +124,9 @@ HttpReply JsonReply(std::string body, bool zstd) {
 void PeerServer::Handle(HttpRequest request, HttpServer::Responder respond) {
   const std::string_view path = PathOf(request.target);
   const bool swarm = path.starts_with(kBlobsPath) && path.ends_with("/swarm");
-  if (request.method != (swarm ? "POST" : "GET")) {
-    return respond(Refuse(405, swarm ? "ask a swarm by POST" : "only GET is answered here"));
+  const bool meet = path.starts_with(kRoomsPath);
+  if (request.method != (swarm || meet ? "POST" : "GET")) {
+    return respond(Refuse(405, swarm || meet ? "this is asked by POST" : "this is asked by GET"));
   }
   if (path == "/p2p/v1/record") {
     ports_.loop.Post([self = shared_from_this(), respond = std::move(respond)] {
@@ -118,19 +134,19 @@ void PeerServer::Handle(HttpRequest request, HttpServer::Responder respond) {
     });
     return;
   }
-  if (!request.peer || !ports_.is_member(*request.peer)) {
-    return respond(Refuse(403, "you share no room with this peer"));
-  }
+  if (!request.peer) return respond(NoRoom());
+  if (meet) return Meet(request, std::move(respond));
+  if (!ports_.gate.is_member(*request.peer)) return respond(NoRoom());
   if (path == "/p2p/v1/peers") {
-    ports_.loop.Post(
-        [self = shared_from_this(), zstd = TakesZstd(request), respond = std::move(respond)] {
-          std::string body = "{\"records\":[";
-          for (const auto& envelope : self->ports_.records()) {
-            if (body.back() != '[') body += ',';
-            body += envelope;
-          }
-          respond(JsonReply(body + "]}", zstd));
-        });
+    ports_.loop.Post([self = shared_from_this(), peer = *request.peer, zstd = TakesZstd(request),
+                      respond = std::move(respond)] {
+      std::string body = "{\"records\":[";
+      for (const auto& envelope : self->ports_.records(peer)) {
+        if (body.back() != '[') body += ',';
+        body += envelope;
+      }
+      respond(JsonReply(body + "]}", zstd));
+    });
     return;
   }
   if (path == "/p2p/v1/keys") return Keys(request, std::move(respond));
@@ -146,6 +162,17 @@ void PeerServer::Handle(HttpRequest request, HttpServer::Responder respond) {
   return Blob(request, *digest, std::move(respond));
 }
 
+void PeerServer::Meet(const HttpRequest& request, HttpServer::Responder respond) {
+  // Signatures are verified on the pool.
+  ports_.pool.Post([self = shared_from_this(), peer = *request.peer,
+                    room = std::string(PathOf(request.target).substr(kRoomsPath.size())),
+                    body = request.body, zstd = TakesZstd(request), respond = std::move(respond)] {
+    auto answer = self->ports_.gate.meet(peer, room, body);
+    if (answer) return respond(JsonReply(*std::move(answer), zstd));
+    respond(answer.error().code == Code::kDenied ? NoRoom() : Refuse(400, answer.error().text));
+  });
+}
+
 void PeerServer::Keys(const HttpRequest& request, HttpServer::Responder respond) {
   const auto epoch = QueryNumber(request.target, "epoch", 0);
   const auto after = QueryNumber(request.target, "after", 0);
@@ -154,14 +181,14 @@ void PeerServer::Keys(const HttpRequest& request, HttpServer::Responder respond)
     return respond(Refuse(400, "epoch, after and limit must be numbers, limit at least 1"));
   }
   const int bounded = static_cast<int>(std::min<std::int64_t>(*limit, index::kKeysPageMax));
-  ports_.loop.Post([self = shared_from_this(), epoch = static_cast<std::uint64_t>(*epoch),
+  ports_.loop.Post([self = shared_from_this(), peer = *request.peer,
+                    epoch = static_cast<std::uint64_t>(*epoch),
                     after = static_cast<std::uint64_t>(*after), bounded, zstd = TakesZstd(request),
                     respond = std::move(respond)]() mutable {
     // The page is taken on the loop, written out and packed on the pool.
     self->ports_.pool.Post(
-        [page = self->ports_.keys(epoch, after, bounded), zstd, respond = std::move(respond)] {
-          respond(JsonReply(index::EncodeKeysPage(page), zstd));
-        });
+        [page = self->ports_.keys(peer, epoch, after, bounded), zstd,
+         respond = std::move(respond)] { respond(JsonReply(index::EncodeKeysPage(page), zstd)); });
   });
 }
 
@@ -180,9 +207,13 @@ void PeerServer::Swarm(const HttpRequest& request, const Digest& digest,
                             .whole = *whole != 0,
                             .leaving = *leaving != 0,
                             .progress = *progress};
-  ports_.loop.Post([self = shared_from_this(), ask, respond = std::move(respond)] {
-    respond(JsonReply(index::EncodeSwarmAnswer(self->ports_.swarm(ask)), false));
-    if (!ask.whole && !ask.leaving) self->ports_.fetcher.OnMember(ask.digest, ask.peer);
+  const std::string room(QueryText(request.target, "room", index::kOpenRoom));
+  ports_.loop.Post([self = shared_from_this(), ask, room, respond = std::move(respond)] {
+    const auto answer = self->ports_.swarm(room, ask);
+    if (!answer) return respond(NoRoom());
+    respond(JsonReply(index::EncodeSwarmAnswer(*answer), false));
+    if (ask.whole || ask.leaving || !self->ports_.gate.may_share(ask.peer, ask.digest)) return;
+    self->ports_.fetcher.OnMember(ask.digest, ask.peer);
   });
 }
 
@@ -200,6 +231,7 @@ void PeerServer::Map(const HttpRequest& request, const Digest& digest,
                              *known == 0 ? kFirstMapWaitMs : std::min(*wait_ms, kMapWaitMsMax),
                              static_cast<std::uint64_t>(*epoch), static_cast<std::int32_t>(*states),
                              TakesZstd(request)};
+  if (!ports_.gate.may_share(*request.peer, digest)) return respond(Nothing(digest));
   auto live = ports_.fetcher.Find(digest);
   if (live && *known > 0) return AnswerMap(live, question, std::move(respond));
   // A first question: whoever asks fetches it too, and we may be about to.
@@ -215,7 +247,7 @@ void PeerServer::Map(const HttpRequest& request, const Digest& digest,
         [self, digest, question,
          respond = std::move(respond)](const std::shared_ptr<LiveBlob>& begun) mutable {
           if (begun) return self->AnswerMap(begun, question, std::move(respond));
-          respond(Refuse(404, "nothing of " + ToString(digest) + " is here"));
+          respond(Nothing(digest));
         });
   });
 }
@@ -252,8 +284,9 @@ void PeerServer::AnswerMap(const std::shared_ptr<LiveBlob>& live, const MapQuest
 
 void PeerServer::Blob(const HttpRequest& request, const Digest& digest,
                       HttpServer::Responder respond) {
+  if (!ports_.gate.may_share(*request.peer, digest)) return respond(Nothing(digest));
   auto live = ports_.fetcher.Find(digest);
-  if (!live) return respond(Refuse(404, "nothing of " + ToString(digest) + " is here"));
+  if (!live) return respond(Nothing(digest));
   const Geometry& geometry = live->geometry();
   if (geometry.blob() == Bytes(0)) return respond(Refuse(416, "the blob is empty"));
   const auto range = ParseExactRange(FindHeader(request.headers, "range"));
@@ -292,7 +325,10 @@ void PeerServer::Give(const PeerId& peer, const std::shared_ptr<LiveBlob>& live,
     const auto ms = std::chrono::ceil<std::chrono::milliseconds>(busy->retry).count();
     reply.headers.emplace_back("Shoal-Busy-Ms", std::to_string(ms));
     std::string others;
-    for (const PeerId& other : busy->others) others += (others.empty() ? "" : ",") + other.Hex();
+    for (const PeerId& other : busy->others) {
+      if (!ports_.gate.in_one_room(peer, other)) continue;
+      others += (others.empty() ? "" : ",") + other.Hex();
+    }
     if (!others.empty()) reply.headers.emplace_back("Shoal-Try", others);
     return respond(std::move(reply));
   }

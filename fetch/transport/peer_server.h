@@ -17,19 +17,36 @@
 
 namespace shoal::fetch {
 
+// Who may see what. Any thread.
+struct PeerGate {
+  // Whether the peer has proved to share a room with us.
+  std::function<bool(const PeerId&)> is_member;
+  // Whether it may know that we hold this blob, or fetch it.
+  std::function<bool(const PeerId&, const Digest&)> may_share;
+  // Whether two peers share one of our rooms.
+  std::function<bool(const PeerId&, const PeerId&)> in_one_room;
+  // The peer shows that it is in `room`: our answer. Errors: kDenied for whoever is not let in.
+  std::function<Result<std::string>(const PeerId&, std::string_view room, std::string_view body)>
+      meet;
+};
+
 struct PeerServerPorts {
   Loop& loop;
   Executor& pool;
   Fetcher& fetcher;
   Counters& counters;
   // All on the loop.
-  std::function<std::string()> own_record;            // its envelope
-  std::function<std::vector<std::string>()> records;  // envelopes of peers heard from lately
-  std::function<index::KeysPage(std::uint64_t epoch, std::uint64_t after, int limit)> keys;
-  // We are an arbiter: what this member is to a blob, and who else is.
-  std::function<index::SwarmAnswer(const index::SwarmAsk&)> swarm;
-  // Any thread: whether this peer shares a room with us.
-  std::function<bool(const PeerId&)> is_member;
+  std::function<std::string()> own_record;  // its envelope
+  // Envelopes of peers heard from lately that share a room with the asker.
+  std::function<std::vector<std::string>(const PeerId& asker)> records;
+  // What of our inventory the asker may see.
+  std::function<index::KeysPage(const PeerId& asker, std::uint64_t epoch, std::uint64_t after,
+                                int limit)>
+      keys;
+  // We are an arbiter in `room`: what this member is to a blob, and who else is. Errors: kDenied
+  // when the asker or we are not in the room.
+  std::function<Result<index::SwarmAnswer>(const std::string& room, const index::SwarmAsk&)> swarm;
+  PeerGate gate;
 };
 
 class PeerServer : public std::enable_shared_from_this<PeerServer> {
@@ -48,6 +65,7 @@ class PeerServer : public std::enable_shared_from_this<PeerServer> {
     bool zstd = false;
   };
 
+  void Meet(const HttpRequest& request, HttpServer::Responder respond);
   void Keys(const HttpRequest& request, HttpServer::Responder respond);
   void Swarm(const HttpRequest& request, const Digest& digest, HttpServer::Responder respond);
   void Map(const HttpRequest& request, const Digest& digest, HttpServer::Responder respond);

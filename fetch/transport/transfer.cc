@@ -145,9 +145,10 @@ void Transfer::FailLater(RequestId id, Error error) {
 }
 
 void Transfer::Do(const FetchMap& action) {
-  const auto endpoint = ports_.dial(action.peer);
+  const auto endpoint = ports_.dial(action.peer, request_.digest);
   if (!endpoint) {
-    FailLater(action.id, {Code::kRetryLater, "the peer cannot be dialled now"});
+    // As if it had nothing: it may have later, and is not asked again at once.
+    FailLater(action.id, {Code::kNotFound, "the peer cannot be asked for this blob now"});
     return;
   }
   std::string path = "/p2p/v1/blobs/" + ToString(request_.digest) + "/map";
@@ -261,7 +262,7 @@ ReceiverEvents Transfer::EventsFor(RequestId id, std::optional<PeerId> peer) {
 }
 
 void Transfer::Do(const FetchPieces& action) {
-  const auto endpoint = ports_.dial(action.peer);
+  const auto endpoint = ports_.dial(action.peer, request_.digest);
   if (!endpoint || download_.chain() == nullptr || shared_->writer == nullptr) {
     FailLater(action.id, {Code::kRetryLater, "the peer cannot be dialled now"});
     return;

@@ -37,8 +37,9 @@ struct TransferPorts {
   Counters& counters;
   StreamMode mode = StreamMode::kVerified;
 
-  // Where a peer can be dialled now; nullopt when it is unknown, gone or banned.
-  std::function<std::optional<index::Endpoint>(const PeerId&)> dial;
+  // Where a peer can be asked for this blob now; nullopt when it is unknown, gone or banned, or
+  // must not know that we want it.
+  std::function<std::optional<index::Endpoint>(const PeerId&, const Digest&)> dial;
   // Nobody answered there: another endpoint next time.
   std::function<void(const PeerId&)> on_unreachable;
   // Finds holders: calls `some` any number of times, then `done` once.
@@ -52,7 +53,7 @@ struct TransferPorts {
                      std::function<void(std::optional<index::SwarmAnswer>)> done)>
       ask_arbiters;
   // Whether ask_arbiters reaches anybody now.
-  std::function<bool()> has_arbiters;
+  std::function<bool(const Digest&)> has_arbiters;
   PeerId self;
 };
 

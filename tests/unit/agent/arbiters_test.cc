@@ -24,7 +24,7 @@ index::SwarmAnswer Says(int lead) { return {Peer(lead), milliseconds(900), {Peer
 class ArbitersTest : public ::testing::Test {
  protected:
   void Make(bool server) {
-    Arbiters::Ports ports{loop_, Peer(0), [this] { return living_; },
+    Arbiters::Ports ports{loop_, Peer(0), [this](const Digest&) { return living_; },
                           [this](const PeerId& peer, const index::SwarmAsk&, Arbiters::Done done) {
                             asked_.emplace(peer, std::move(done));
                           },
@@ -75,7 +75,7 @@ class ArbitersTest : public ::testing::Test {
 
 TEST_F(ArbitersTest, ALoneHostIsItsOwn) {
   Make(false);
-  EXPECT_FALSE(arbiters_->any());
+  EXPECT_FALSE(arbiters_->any(Digest{}));
   Ask();
   ASSERT_EQ(done_, 1);
   EXPECT_EQ(answer_->lead, Peer(0));
@@ -130,7 +130,7 @@ TEST_F(ArbitersTest, NobodyAnswers) {
 
 TEST_F(ArbitersTest, AnIndexServerDecidesBeforePeers) {
   Make(true);
-  EXPECT_TRUE(arbiters_->any());
+  EXPECT_TRUE(arbiters_->any(Digest{}));
   Ask();
   EXPECT_EQ(done_, 0) << "we are an arbiter, but the server may still answer";
   Answer(server_, Says(77));

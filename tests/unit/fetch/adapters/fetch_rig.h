@@ -284,7 +284,7 @@ class TestHost {
                         upstream,
                         counters_,
                         mode,
-                        [this](const PeerId& peer) { return Dial(peer); },
+                        [this](const PeerId& peer, const Digest&) { return Dial(peer); },
                         [](const PeerId&) {},
                         [this](const Digest& digest, auto some, auto done) {
                           some(Others(digest));
@@ -308,10 +308,20 @@ class TestHost {
     handler_ = std::make_shared<PeerServer>(
         PeerServerPorts{
             loop_, *pool_, *fetcher_, counters_, [] { return std::string("{}"); },
-            [] { return std::vector<std::string>(); },
-            [](std::uint64_t, std::uint64_t, int) { return index::KeysPage(); },
-            [this](const index::SwarmAsk& ask) { return swarms_.OnAsk(loop_.Now(), ask); },
-            [](const PeerId&) { return true; }},
+            [](const PeerId&) { return std::vector<std::string>(); },
+            [](const PeerId&, std::uint64_t, std::uint64_t, int) { return index::KeysPage(); },
+            [this](const std::string&, const index::SwarmAsk& ask) {
+              return Result<index::SwarmAnswer>(swarms_.OnAsk(loop_.Now(), ask));
+            },
+            PeerGate{[](const PeerId&) { return true; },
+                     [this](const PeerId&, const Digest& digest) {
+                       const std::lock_guard lock(hidden_mutex_);
+                       return !hidden_.contains(digest);
+                     },
+                     [](const PeerId&, const PeerId&) { return true; },
+                     [](const PeerId&, std::string_view, std::string_view) {
+                       return Result<std::string>(Error{Code::kDenied, "no rooms here"});
+                     }}},
         UploadLimits{});
     server_ = HttpServer::Start({.listen = {"127.0.0.1", 0},
                                  .name = "peer",
@@ -356,6 +366,11 @@ class TestHost {
     EXPECT_TRUE(store_->Put(digest, AsBytes(text)).ok());
     network_.Holds(id(), digest);
     return digest;
+  }
+  // Peers are in no room that may see it, from now on.
+  void Hide(const Digest& digest) {
+    const std::lock_guard lock(hidden_mutex_);
+    hidden_.insert(digest);
   }
   // Makes it hold another byte than it should.
   void Spoil(const Digest& digest, std::int64_t at) {
@@ -443,6 +458,8 @@ class TestHost {
   std::unique_ptr<LocalBlobs> locals_;
   std::unique_ptr<Fetcher> fetcher_;
   index::SwarmTable swarms_{index::SwarmLimits{}};  // on the loop
+  std::mutex hidden_mutex_;
+  std::set<Digest> hidden_;  // from peers
   std::shared_ptr<PeerServer> handler_;
   std::unique_ptr<HttpServer> server_;
 };

@@ -53,6 +53,16 @@ TEST_F(FetcherTest, FetchesFromAPeer) {
   EXPECT_EQ(host->counters().Of(holder->id()).in, SizeOf(text_).count());
 }
 
+TEST_F(FetcherTest, WhatAPeerMustNotSeeIsAsIfItWereNotThere) {
+  const auto holder = Host(1);
+  holder->Hold(text_);
+  holder->Hide(digest_);
+  const auto host = Host(2);
+  EXPECT_EQ(host->Fetch(TestHost::Request(digest_, false)).error().code, Code::kNotFound);
+  EXPECT_THAT(holder->TakeRanges(), IsEmpty());
+  EXPECT_EQ(holder->counters().to_peers, 0);
+}
+
 TEST_F(FetcherTest, SharesTheWorkBetweenPeers) {
   // Large enough that the second peer is met long before the first one has sent it all.
   const std::string text = Pattern(2000 * (16 << 10));
