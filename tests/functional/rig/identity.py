@@ -14,13 +14,22 @@ def base64url(data):
 
 
 class Identity:
-    """An Ed25519 key in `folder`, its certificate and what it signs."""
+    """An Ed25519 key in `folder`, its certificate and what it signs.
 
-    def __init__(self, folder):
+    `seed`: the 32 bytes of an agent's key, to speak as that host.
+    """
+
+    def __init__(self, folder, seed=None):
         folder.mkdir(parents=True, exist_ok=True)
         self.key = folder / "key.pem"
         self.certificate = folder / "certificate.pem"
-        run("openssl", "genpkey", "-algorithm", "ed25519", "-out", self.key)
+        if seed is None:
+            run("openssl", "genpkey", "-algorithm", "ed25519", "-out", self.key)
+        else:
+            # PKCS #8 of RFC 8410: everything before the seed is the same for every key.
+            der = bytes.fromhex("302e020100300506032b657004220420") + seed
+            subprocess.run(["openssl", "pkey", "-inform", "DER", "-out", self.key], input=der,
+                           check=True, capture_output=True)
         run("openssl", "req", "-x509", "-key", self.key, "-out", self.certificate, "-days", "30",
             "-subj", "/CN=rig peer")
         der = subprocess.run(["openssl", "pkey", "-in", self.key, "-pubout", "-outform", "DER"],

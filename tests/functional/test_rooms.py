@@ -1,0 +1,331 @@
+"""Rooms with keys: who shares with whom, and who no longer."""
+
+import json
+import re
+
+import pytest
+
+from rig import web
+from rig.agent import DATA
+from rig.identity import Identity
+from rig.image import make_image
+from rig.process import wait_until
+
+CLOSED = {"open": False}
+NO_ROOM = "you share no room with this peer"
+
+
+def said(agent, *arguments):
+    """What a verb that must not fail prints."""
+    return agent.verb(*arguments, check=True).stdout.strip()
+
+
+class Room:
+    """A room whose key lies on the host of `owner`."""
+
+    def __init__(self, owner, name):
+        self.owner, self.name = owner, name
+        self.id = said(owner, "room", "create", name).split()[-1]
+
+    def token(self, *options):
+        return said(self.owner, "room", "token", self.name, *options)
+
+    def agent(self, rig, name, registries=(), token=None, **sections):
+        """An agent that joined before it ever ran, and has no word of the room to its
+        configuration."""
+        agent = rig.agent(name, registries, start=False, room=CLOSED, **sections)
+        said(agent, "join", token or self.token())
+        return agent.start()
+
+    def revoke(self, agent_or_id):
+        peer = agent_or_id if isinstance(agent_or_id, str) else peer_id(agent_or_id)
+        said(self.owner, "room", "revoke", self.name, peer)
+
+
+def peer_id(agent):
+    return said(agent, "id")
+
+
+def make_room(rig, host, registries=(), name="team-a", **sections):
+    """A room, and the agent on the host of its key, which is a member."""
+    owner = rig.agent(host, registries, start=False, room=CLOSED, **sections)
+    room = Room(owner, name)
+    said(owner, "join", room.token())
+    owner.start()
+    return room
+
+
+def asks(one, other, path, method="GET", **options):
+    """`one` asks `other` at its peer port, with nothing but its key."""
+    seed = bytes.fromhex(one.host.path(f"{DATA}/identity").read_text().strip())
+    identity = Identity(one.host.folder / "as-peer", seed)
+    context = web.insecure_context(identity.certificate, identity.key)
+    return web.request(one.host, 7381, method, "/p2p/v1" + path,
+                       address=other.host.address, context=context, **options)
+
+
+def shows(one, other, room, where=None):
+    """`one` shows `other` the membership of `room` that it was given."""
+    text = json.loads(one.host.path(f"{DATA}/rooms/{room.id}/room").read_text())["membership"]
+    body = json.dumps({"membership": text, "hash": "", "revocations": []})
+    return asks(one, other, f"/rooms/{where or room.id}", "POST", body=body)
+
+
+def rooms_of(agent, other):
+    """In which rooms `agent` takes `other` to be."""
+    wanted = peer_id(other)
+    return [name for peer in agent.peers() if peer["id"] == wanted for name in peer["rooms"]]
+
+
+def knows_names(agent):
+    return sorted(peer["name"] for peer in agent.peers())
+
+
+def test_joined_hosts_share_with_the_registry_off(rig):
+    image = make_image("team/app")
+    registry = rig.registry()
+    registry.push(image)
+    room = make_room(rig, "a", [registry])
+    b = room.agent(rig, "b", [registry])
+    assert b.status()["room"] == ["team-a"]
+    room.owner.fill(registry, image)
+    b.wait_holders(image.layers[1].digest, 1)
+    registry.stop()
+    b.fill(registry, image)
+    assert b.bytes()["from_upstream"] == 0
+    assert b.bytes()["from_peers"] >= image.size
+    assert rooms_of(b, room.owner) == ["team-a"]
+
+
+def test_a_cold_pull_of_a_room_asks_the_upstream_once(rig):
+    image = make_image("team/app", layer_sizes=(24 << 20,))
+    registry = rig.registry()
+    registry.push(image)
+    room = make_room(rig, "a", [registry])
+    b = room.agent(rig, "b", [registry])
+    for one, other in ((room.owner, b), (b, room.owner)):
+        wait_until("they know each other", lambda one=one, other=other: rooms_of(one, other))
+    room.owner.fill(registry, image)
+    b.fill(registry, image)
+    both = room.owner.bytes()["from_upstream"] + b.bytes()["from_upstream"]
+    assert both < image.size * 1.5
+
+
+def test_an_agent_that_runs_takes_part_as_soon_as_it_joined(rig):
+    image = make_image("team/app")
+    registry = rig.registry()
+    registry.push(image)
+    room = make_room(rig, "a", [registry])
+    room.owner.fill(registry, image)
+    late = rig.agent("b", [registry], room=CLOSED)
+    assert late.status()["room"] == []
+    assert "joined room team-a" in said(late, "room", "join", room.token())
+    late.wait_holders(image.layers[1].digest, 1)
+    registry.stop()
+    late.fill(registry, image)
+    assert late.bytes()["from_upstream"] == 0
+    listed = said(late, "room", "list")
+    assert room.id in listed and "yes" in listed
+
+
+def test_a_token_says_where_the_room_is(rig):
+    """No LAN, nothing in the hosts' configuration: an index server, or a member's address."""
+    image = make_image("team/app")
+    registry = rig.registry()
+    registry.push(image)
+    server = rig.index_server("index")
+    alone = {"use": []}
+    room = make_room(rig, "a", [registry], index=alone)
+    url = f"https://{server.host.address}:7383"
+    by_server = room.token("--index-server", url)
+    said(room.owner, "join", by_server)
+    b = room.agent(rig, "b", [registry], by_server, index=alone)
+    c = room.agent(rig, "c", [registry],
+                   room.token("--peer", f"{room.owner.host.address}:7381"), index=alone)
+    room.owner.fill(registry, image)
+    for member in (b, c):
+        member.wait_holders(image.layers[1].digest, 1)
+    registry.stop()
+    for member in (b, c):
+        member.fill(registry, image)
+        assert member.bytes()["from_upstream"] == 0
+
+
+def test_two_rooms_on_one_network_do_not_see_each_other(rig):
+    image = make_image("secret/app")
+    layer = image.layers[1].digest
+    registry = rig.registry()
+    registry.push(image)
+    server = rig.index_server("index")
+    index = {"use": ["lan", "rendezvous"],
+             "rendezvous": [f"https://{server.host.address}:7383"]}
+    a = make_room(rig, "a1", [registry], "team-a", index=index)
+    b = make_room(rig, "b1", [registry], "team-b", index=index)
+    a2 = a.agent(rig, "a2", [registry], index=index)
+    b2 = b.agent(rig, "b2", [registry], index=index)
+    a.owner.fill(registry, image)
+    a2.wait_holders(layer, 1)
+    b2.wait_peers(1)
+    for stranger in (b.owner, b2):
+        assert set(knows_names(stranger)) <= {"b1", "b2"}
+        assert stranger.get("/v1/images") == []
+        assert stranger.blob(layer) is None
+        assert stranger.get(f"/v1/who-has?what={layer}&resolve=true")["holders"] == []
+    # A member of the one, with its own key, at the door of the other: the same for what is there
+    # and what is not, and for a membership of the wrong room.
+    absent = "sha256:" + "0" * 64
+    for path in ("/keys?epoch=0&after=0&limit=9", "/peers", f"/blobs/{layer}/map",
+                 f"/blobs/{absent}/map", f"/blobs/{layer}"):
+        answer = asks(b2, a.owner, path)
+        assert (answer.status, answer.json()["error"]) == (403, NO_ROOM), path
+    for where in (a.id, b.id, "0" * 64):
+        answer = shows(b2, a.owner, b, where)
+        assert (answer.status, answer.json()["error"]) == (403, NO_ROOM), where
+    # What the network can see of either: ids, no names.
+    record = asks(b2, a.owner, "/record").body
+    assert b"team-a" not in record
+    # The other room gets the same blob, from the upstream, and never from here.
+    b2.fill(registry, image)
+    assert b2.bytes()["from_peers"] == 0
+    assert b2.bytes()["from_upstream"] >= image.size
+    assert a.owner.bytes()["to_peers"] == 0
+
+
+def test_an_index_server_does_not_see_which_blobs_a_room_fetches(rig):
+    image = make_image("secret/app", layer_sizes=(8 << 20,))
+    layer = image.layers[1]
+    registry = rig.registry()
+    registry.push(image)
+    server = rig.index_server("index")
+    room = make_room(rig, "a", [registry], index={
+        "use": ["rendezvous"], "rendezvous": [f"https://{server.host.address}:7383"]})
+    wait_until("it is registered", lambda: server.status()["peers"] >= 1)
+    registry.host.shape("20mbit")
+    stranger = rig.host("stranger")
+    identity = Identity(stranger.folder / "identity")
+    context = web.insecure_context(identity.certificate, identity.key)
+
+    def found(namespace):
+        answer = web.request(stranger, 7383, "GET", f"/v1/discover?namespace={namespace}",
+                             address=server.host.address, context=context)
+        return answer.json()["records"]
+
+    connection, response = room.owner.open_blob(registry, image, layer)
+    wait_until("its swarm is there", lambda: server.status()["swarms"] >= 1)
+    assert response.status == 200
+    assert found(f"blob/{layer.digest}") == []
+    assert len(found(f"room/{room.id}")) == 1
+    connection.close()
+
+
+def test_a_revoked_host_gets_nothing_soon_after_and_after_a_restart(rig):
+    image, later = make_image("team/app"), make_image("team/later", seed=2)
+    registry = rig.registry()
+    registry.push(image)
+    registry.push(later)
+    room = make_room(rig, "a", [registry])
+    b, c = (room.agent(rig, name, [registry]) for name in "bc")
+    room.owner.fill(registry, image)
+    for member in (b, c):
+        member.wait_holders(image.layers[1].digest, 1)
+    for one, other in ((c, b), (b, c)):
+        wait_until("they know each other", lambda one=one, other=other: rooms_of(one, other))
+    keys = "/keys?epoch=0&after=0&limit=9"
+    for member in (room.owner, c):
+        assert asks(b, member, keys).status == 200
+    room.revoke(b)
+    assert asks(b, room.owner, keys).status == 403
+    wait_until("the other member knows", lambda: asks(b, c, keys).status == 403)
+    wait_until("it is no peer any more", lambda: not rooms_of(c, b))
+    room.owner.fill(registry, later)
+    c.wait_holders(later.layers[1].digest, 1)
+    registry.stop()
+    before = b.bytes()["from_peers"]
+    assert b.get_blob(registry, later, later.layers[1]).status != 200
+    assert b.bytes()["from_peers"] == before
+    # It has heard of it, and holds to it. What it was given it shows in vain, to hosts that have
+    # just begun, too.
+    wait_until("it knows itself", lambda: b.status()["room"] == [])
+    for member in (room.owner, c):
+        member.kill()
+        member.start()
+        assert asks(b, member, keys).status == 403
+        assert shows(b, member, room).status == 403
+        assert shows(c, member, room).status == (403 if member is c else 200)
+        assert asks(b, member, keys).status == 403
+    b.kill()
+    b.host.path(f"{DATA}/rooms/{room.id}/revocations").unlink()
+    b.start()
+    assert b.get_blob(registry, later, later.layers[1]).status != 200
+    assert b.bytes()["from_peers"] == 0
+    assert not rooms_of(c, b)
+
+
+def test_a_member_that_was_away_hears_of_a_revocation_when_it_is_back(rig):
+    room = make_room(rig, "a")
+    b, c = (room.agent(rig, name) for name in "bc")
+    wait_until("they know each other", lambda: rooms_of(c, b) and rooms_of(c, room.owner))
+    c.stop()
+    room.revoke(b)
+    room.owner.kill()
+    room.owner.start()
+    c.start()
+    wait_until("it knows the owner", lambda: rooms_of(c, room.owner))
+    wait_until("it heard", lambda: not rooms_of(c, b) and c.get("/v1/rooms")[0]["revocations"] == 1)
+    assert asks(b, c, "/peers").status == 403
+
+
+def test_a_revoked_token_takes_out_all_that_joined_by_it(rig):
+    room = make_room(rig, "a")
+    result = room.owner.verb("room", "token", room.name, check=True)
+    line = result.stdout.strip()
+    token = re.search(r"token ([0-9a-f]{64})", result.stderr).group(1)
+    b, c = (room.agent(rig, name, token=line) for name in "bc")
+    other = room.agent(rig, "d")
+    wait_until("all are in", lambda: all(rooms_of(room.owner, one) for one in (b, c, other)))
+    room.revoke(token)
+    wait_until("they are out", lambda: not rooms_of(other, b) and not rooms_of(other, c))
+    assert not rooms_of(room.owner, b) and not rooms_of(room.owner, c)
+    assert rooms_of(room.owner, other)
+
+
+def test_a_granted_host_joins_and_a_revoked_one_can_be_granted_again(rig):
+    room = make_room(rig, "a")
+    b = rig.agent("b", room=CLOSED)
+    other = rig.agent("c", room=CLOSED)
+    grant = said(room.owner, "room", "grant", room.name, peer_id(b))
+    refused = other.verb("join", grant)
+    assert refused.returncode == 1 and "not of" in refused.stderr
+    assert other.status()["room"] == []
+    said(b, "join", grant)
+    wait_until("it is in", lambda: rooms_of(room.owner, b))
+    room.revoke(b)
+    assert not rooms_of(room.owner, b)
+    said(b, "join", grant)
+    assert asks(b, room.owner, "/peers").status == 403
+    said(b, "join", said(room.owner, "room", "grant", room.name, peer_id(b)))
+    wait_until("it is in again", lambda: rooms_of(room.owner, b))
+
+
+def test_a_room_key_is_private_and_never_overwritten(rig):
+    agent = rig.agent("a", start=False, room=CLOSED)
+    said(agent, "room", "create", "team-a")
+    key = agent.host.path(f"{DATA}/room-keys/team-a")
+    assert key.stat().st_mode & 0o777 == 0o600
+    text = key.read_text()
+    again = agent.verb("room", "create", "team-a")
+    assert again.returncode == 1 and "never overwritten" in again.stderr
+    assert key.read_text() == text
+    assert agent.verb("room", "token", "team-b").returncode == 1
+    token = said(agent, "room", "token", "team-a")
+    assert "\n" not in token and text.strip() not in token
+    said(agent, "join", token)
+    for file in agent.host.path(f"{DATA}/rooms").rglob("*"):
+        if file.is_file():
+            assert file.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("line", ["hello", "shoal-room-1.", "shoal-room-1.e30"])
+def test_what_is_no_token_is_refused(rig, line):
+    agent = rig.agent("a", start=False, room=CLOSED)
+    assert agent.verb("join", line).returncode == 2
