@@ -216,9 +216,7 @@ Status Agent::MakeCore() {
   io_ = std::make_unique<index::IoThread>();
   Rng rng(index::RandomSeed());
 
-  holdings_ = std::make_unique<Holdings>(rng.Below(std::uint64_t{1} << 53), [this] {
-    if (discovery_) discovery_->OnInventoryChanged();
-  });
+  MakeSearch(rng);
   for (const auto& blob : store_->List()) holdings_->SetStored(blob.digest, blob.size);
   for (const auto& [digest, size] : store_->ListPartials()) holdings_->SetPartial(digest, size);
 
@@ -236,6 +234,7 @@ Status Agent::MakeCore() {
         {.socket = config_.store.containerd, .name_space = config_.store.name_space}, loop_,
         [this](const fetch::ContainerdInventory& inventory) {
           holdings_->SetContainerd(inventory);
+          describer_->OnBlob(Bytes(0));  // any of them
         });
   }
 
@@ -301,6 +300,7 @@ Status Agent::MakeCore() {
   hooks.on_holding = [this](const Digest& digest, Bytes size, bool complete) {
     if (complete) {
       holdings_->SetStored(digest, size);
+      describer_->OnBlob(size);
     } else {
       holdings_->SetPartial(digest, size);
     }
@@ -411,7 +411,7 @@ Status Agent::MakeCore() {
       uploads);
   status_ = std::make_unique<StatusApi>(StatusApi::Parts{
       loop_, *discovery_, *holdings_, *fetcher_, *locals_, *store_, *pulls_, *catalog_, counters_,
-      containerd_.get(), *rooms_, [this] { return ReloadRooms(); }});
+      containerd_.get(), *finder_, *rooms_, [this] { return ReloadRooms(); }});
   return Ok();
 }
 
@@ -446,6 +446,42 @@ Result<index::SwarmAnswer> Agent::OnSwarmAsk(const std::string& room, const inde
   index::SwarmAsk own = ask;
   own.digest = *name;
   return arbiters_->OnAsk(own);
+}
+
+// What is here, and how it is found beside what others have.
+void Agent::MakeSearch(Rng& rng) {
+  finder_ = std::make_unique<ImageFinder>(rng.Next(), [this] { return loop_.Now(); });
+  catalog_->Watch([this](const auto& changes) { finder_->OnPeers(changes); });
+  database_->Post([this] { finder_->Load(*catalog_); });
+  describer_ = std::make_unique<Describer>(Describer::Ports{
+      loop_, *pool_,
+      [this](const Digest& digest, std::size_t bytes_max) { return ReadHere(digest, bytes_max); },
+      [this](const Digest& top, const proxy::ImageFacts& facts) {
+        holdings_->SetFacts(top, facts);
+      }});
+  Holdings::Hooks hooks;
+  hooks.on_changed = [this] {
+    if (discovery_) discovery_->OnInventoryChanged();
+  };
+  hooks.on_image = [this](const index::ImageChange& change) {
+    database_->Post([this, change] { finder_->OnOurs(change); });
+    if (change.after && !holdings_->HasFacts(change.after->digest)) {
+      describer_->Want(change.after->digest);
+    }
+  };
+  holdings_ = std::make_unique<Holdings>(rng.Below(std::uint64_t{1} << 53), std::move(hooks));
+}
+
+// Not proved: it is read to describe it to people.
+std::optional<std::string> Agent::ReadHere(const Digest& digest, std::size_t bytes_max) const {
+  auto file = store_->OpenBlob(digest);
+  if (!file && containerd_ != nullptr) file = containerd_->OpenBlob(digest);
+  if (!file) return std::nullopt;
+  const auto size = (*file)->Size();
+  if (!size || *size > Bytes(static_cast<std::int64_t>(bytes_max))) return std::nullopt;
+  std::string body(static_cast<std::size_t>(size->count()), '\0');
+  if (!(*file)->ReadAt(Bytes(0), std::as_writable_bytes(std::span(body)))) return std::nullopt;
+  return body;
 }
 
 std::vector<index::Endpoint> Agent::AdvertisedEndpoints() const {

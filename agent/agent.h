@@ -12,8 +12,10 @@
 #include "agent/arbiters.h"
 #include "agent/asio_loop.h"
 #include "agent/config.h"
+#include "agent/describer.h"
 #include "agent/discovery.h"
 #include "agent/holdings.h"
+#include "agent/image_finder.h"
 #include "agent/pulls.h"
 #include "agent/replicator.h"
 #include "agent/rooms.h"
@@ -59,6 +61,7 @@ class Agent {
   Status MakeCore();
   Status OpenRooms();
   // Those that are not there yet: of the configuration, and of the places of rooms.
+  void MakeSearch(Rng& rng);
   Status MakeIndexes();
   Status Listen();
   // Not before there is somebody to answer.
@@ -72,6 +75,8 @@ class Agent {
   index::KeysPage KeysFor(const PeerId& asker, std::uint64_t epoch, std::uint64_t after,
                           int limit) const;
   Result<index::SwarmAnswer> OnSwarmAsk(const std::string& room, const index::SwarmAsk& ask);
+  [[nodiscard]] std::optional<std::string> ReadHere(const Digest& digest,
+                                                    std::size_t bytes_max) const;
 
   const Config config_;
   const index::SigningKey key_;
@@ -94,10 +99,12 @@ class Agent {
   std::unique_ptr<proxy::Upstream> upstream_;
   std::unique_ptr<proxy::RangedUpstream> ranged_upstream_;  // blobs, by several connections
   std::unique_ptr<fetch::PeerClient> peer_client_;
+  std::unique_ptr<ImageFinder> finder_;
   std::unique_ptr<Holdings> holdings_;
   std::unique_ptr<Rooms> rooms_;
   std::unique_ptr<fetch::Containerd> containerd_;
   std::unique_ptr<fetch::LocalBlobs> locals_;
+  std::unique_ptr<Describer> describer_;
   std::unique_ptr<Discovery> discovery_;
   std::unique_ptr<Arbiters> arbiters_;
   std::unique_ptr<fetch::Fetcher> fetcher_;

@@ -4,8 +4,52 @@
 
 namespace shoal::agent {
 
-Holdings::Holdings(std::uint64_t epoch, std::function<void()> on_changed)
-    : inventory_(epoch), on_changed_(std::move(on_changed)) {}
+namespace {
+
+// Facts of images that are gone are forgotten when there are so many more than images.
+constexpr std::size_t kFactsSpare = 1000;
+
+}  // namespace
+
+Holdings::Holdings(std::uint64_t epoch, Hooks hooks)
+    : inventory_(epoch), hooks_(std::move(hooks)) {}
+
+bool Holdings::SetImage(const std::string& name, const Digest& digest) {
+  const auto before = inventory_.FindImage(name);
+  index::ImageHolding image{name, digest};
+  if (const auto it = facts_.find(digest); it != facts_.end()) {
+    image.size = it->second.size;
+    image.platforms = it->second.platforms;
+  }
+  if (!inventory_.SetImage(image)) return false;
+  if (hooks_.on_image) {
+    hooks_.on_image({name, before ? std::optional(before->digest) : std::nullopt, image});
+  }
+  return true;
+}
+
+bool Holdings::RemoveImage(const std::string& name) {
+  const auto before = inventory_.FindImage(name);
+  if (!inventory_.RemoveImage(name)) return false;
+  if (hooks_.on_image) hooks_.on_image({name, before->digest, std::nullopt});
+  return true;
+}
+
+void Holdings::SetFacts(const Digest& top, const proxy::ImageFacts& facts) {
+  facts_[top] = facts;
+  bool changed = false;
+  for (const auto& image : inventory_.Images()) {
+    if (image.digest == top) changed |= SetImage(image.name, top);
+  }
+  if (changed) hooks_.on_changed();
+  if (facts_.size() > inventory_.image_count() + kFactsSpare) DropOldFacts();
+}
+
+void Holdings::DropOldFacts() {
+  std::unordered_set<Digest> held;
+  for (const auto& image : inventory_.Images()) held.insert(image.digest);
+  std::erase_if(facts_, [&](const auto& entry) { return !held.contains(entry.first); });
+}
 
 void Holdings::Refresh(const Digest& digest) {
   const auto find = [&](const auto& map) {
@@ -22,7 +66,7 @@ void Holdings::Refresh(const Digest& digest) {
   } else {
     changed = inventory_.RemoveBlob(digest);
   }
-  if (changed) on_changed_();
+  if (changed) hooks_.on_changed();
 }
 
 void Holdings::SetStored(const Digest& digest, Bytes size) {
@@ -74,21 +118,20 @@ void Holdings::SetContainerd(const fetch::ContainerdInventory& inventory) {
   for (const auto& [name, digest] : old_images) {
     if (images_.contains(name)) continue;
     const auto tag = tags_.find(name);
-    changed |= tag != tags_.end() ? inventory_.SetImage({name, tag->second})
-                                  : inventory_.RemoveImage(name);
+    changed |= tag != tags_.end() ? SetImage(name, tag->second) : RemoveImage(name);
   }
-  for (const auto& [name, digest] : images_) changed |= inventory_.SetImage({name, digest});
-  if (changed) on_changed_();
+  for (const auto& [name, digest] : images_) changed |= SetImage(name, digest);
+  if (changed) hooks_.on_changed();
 }
 
 void Holdings::SetTag(const std::string& name, const Digest& digest) {
   tags_[name] = digest;
-  if (inventory_.SetImage({name, digest})) on_changed_();
+  if (SetImage(name, digest)) hooks_.on_changed();
 }
 
 void Holdings::ForgetTag(const std::string& name) {
   if (tags_.erase(name) == 0 || images_.contains(name)) return;
-  if (inventory_.RemoveImage(name)) on_changed_();
+  if (RemoveImage(name)) hooks_.on_changed();
 }
 
 }  // namespace shoal::agent

@@ -12,14 +12,20 @@
 
 #include "base/digest.h"
 #include "fetch/containerd/containerd.h"
+#include "index/catalog.h"
 #include "index/inventory.h"
+#include "registry-proxy/image_facts.h"
 
 namespace shoal::agent {
 
 class Holdings {
  public:
-  // on_changed  the inventory has news.
-  Holdings(std::uint64_t epoch, std::function<void()> on_changed);
+  struct Hooks {
+    std::function<void()> on_changed;  // the inventory has news
+    // Of an image: what of it was known before, and is now. May be empty.
+    std::function<void(const index::ImageChange&)> on_image;
+  };
+  Holdings(std::uint64_t epoch, Hooks hooks);
 
   void SetStored(const Digest& digest, Bytes size);
   void SetPartial(const Digest& digest, Bytes size);
@@ -32,6 +38,9 @@ class Holdings {
   void SetTag(const std::string& name, const Digest& digest);
   // The upstream has no such tag any more. What containerd holds under the name stays.
   void ForgetTag(const std::string& name);
+  // What was found out of the image whose manifest or index is `top`.
+  void SetFacts(const Digest& top, const proxy::ImageFacts& facts);
+  [[nodiscard]] bool HasFacts(const Digest& top) const { return facts_.contains(top); }
   // A file proved corrupt: it is not offered until its source speaks of it again.
   void Drop(const Digest& digest);
 
@@ -48,14 +57,19 @@ class Holdings {
 
  private:
   void Refresh(const Digest& digest);
+  // Both return whether the inventory changed.
+  bool SetImage(const std::string& name, const Digest& digest);
+  bool RemoveImage(const std::string& name);
+  void DropOldFacts();
 
   index::Inventory inventory_;
-  std::function<void()> on_changed_;
+  Hooks hooks_;
   std::unordered_map<Digest, Bytes> stored_;
   std::unordered_map<Digest, Bytes> partial_;
   std::unordered_map<Digest, Bytes> containerd_;
   std::map<std::string, Digest> tags_;
-  std::map<std::string, Digest> images_;  // containerd's
+  std::map<std::string, Digest> images_;                 // containerd's
+  std::unordered_map<Digest, proxy::ImageFacts> facts_;  // by the image's digest
 };
 
 }  // namespace shoal::agent

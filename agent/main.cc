@@ -22,6 +22,9 @@ struct Options {
   bool json = false;
   std::string argument;
   bool resolve = false;
+  std::vector<std::string> words;
+  int limit = 50;
+  std::string after;
   HostsOptions hosts;
   RoomOptions room;
   std::string runtime = "containerd";
@@ -177,6 +180,19 @@ int Main(int argc, char** argv) {
   });
   asks_agent("images", "the images that are here or at peers")->callback([&] {
     exit = WithAgent(options, [&](const auto& agent) { return ShowImages(agent, options.json); });
+  });
+  auto* search = asks_agent("search", "images here and at peers, by words of their names");
+  search->add_option("words", options.words, "like nginx 1.25, or \"reg/team/*:v2*\"")->required();
+  search->add_option("--limit", options.limit, "at most so many")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  search->add_option("--after", options.after, "\"next\" of the page before, as --json shows it");
+  search->callback([&] {
+    std::string words;
+    for (const auto& word : options.words) words += (words.empty() ? "" : " ") + word;
+    exit = WithAgent(options, [&](const auto& agent) {
+      return Search(agent, words, options.limit, options.after, options.json);
+    });
   });
   asks_agent("pulls", "what is and was being fetched")->callback([&] {
     exit = WithAgent(options, [&](const auto& agent) { return ShowPulls(agent, options.json); });

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "agent/dashboard.h"
+#include "agent/search_reply.h"
 #include "registry-proxy/image_name.h"
 
 namespace shoal::agent {
@@ -83,6 +84,7 @@ AdminReply StatusApi::Route(const AdminRequest& request) {
   if (is({"v1", "peers"})) return JsonReply(parts_.loop.Ask([&] { return Peers(); }));
   if (is({"v1", "images"})) return JsonReply(parts_.loop.Ask([&] { return Images(); }));
   if (is({"v1", "who-has"})) return WhoHas(request);
+  if (is({"v1", "search"})) return SearchReply(parts_.finder, request);
   if (is({"v1", "blobs"})) {
     std::optional<Error> error;
     Json blobs = parts_.loop.Ask([&] { return Blobs(request, error); });
@@ -544,6 +546,8 @@ std::vector<Metric> StatusApi::MakeMetrics() const {
        [this] { return static_cast<double>(parts_.discovery.roster().alive_count()); }},
       {"shoal_inventory_blobs", "Blobs that this host holds.", Kind::kGauge,
        [this] { return static_cast<double>(parts_.holdings.inventory().blob_count()); }},
+      {"shoal_search_images", "Images that can be searched, here or at peers.", Kind::kGauge,
+       [this] { return static_cast<double>(parts_.finder.size()); }},
       {"shoal_store_bytes", "Bytes in the store.", Kind::kGauge,
        [usage] { return static_cast<double>(usage.bytes.count()); }},
       {"shoal_store_max_bytes", "Bound on the bytes in the store.", Kind::kGauge,

@@ -13,6 +13,7 @@
 #include "agent/asio_loop.h"
 #include "agent/discovery.h"
 #include "agent/holdings.h"
+#include "agent/image_finder.h"
 #include "agent/metrics.h"
 #include "agent/pulls.h"
 #include "agent/rates.h"
@@ -38,6 +39,7 @@ class StatusApi {
     Rooms& rooms;
     // Takes in what `shoal join` wrote. Not on the loop.
     std::function<Status()> reload_rooms;
+    ImageFinder& finder;
   };
 
   explicit StatusApi(Parts parts);

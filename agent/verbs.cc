@@ -159,6 +159,22 @@ void PrintHolders(const Json& answer) {
   Print(table.ToString());
 }
 
+void PrintFound(const Json& answer) {
+  Table table({"IMAGE", "DIGEST", "SIZE", "PLATFORMS", "HERE", "HOLDERS"});
+  for (const auto& image : answer.at("images").as_array()) {
+    table.Add({Text(image, "name"), ShortDigest(Text(image, "digest")),
+               Number(image, "size") == 0 ? "-" : Size(image, "size"),
+               image.at("platforms").size() == 0 ? "-" : Text(image, "platforms"),
+               image.at("here").as_bool() ? "yes" : "no", Text(image, "holders")});
+  }
+  Print(table.ToString());
+  if (!answer.at("whole").as_bool()) {
+    std::fputs("the search took too long and was cut short: say more words\n", stderr);
+  } else if (!Text(answer, "next").empty()) {
+    std::fputs("there are more: say more words, or --limit N up to 1000\n", stderr);
+  }
+}
+
 std::string Bar(std::int64_t have, std::int64_t size) {
   const int full = size <= 0 ? kBarWidth : static_cast<int>(have * kBarWidth / size);
   std::string bar = "[";
@@ -246,6 +262,20 @@ Exit WhoHas(const AdminClient& agent, const std::string& what, bool resolve, boo
     return Fail({Code::kNotFound, "nobody that this host knows of has " + what});
   }
   return Show(answer, json, PrintHolders);
+}
+
+Exit Search(const AdminClient& agent, const std::string& words, int limit, const std::string& after,
+            bool json) {
+  const auto answer =
+      agent.Get("/v1/search?q=" + UrlEncode(words) + "&limit=" + std::to_string(limit) +
+                (after.empty() ? "" : "&after=" + UrlEncode(after)));
+  if (answer && answer->at("images").size() == 0 && !json) {
+    return Fail({Code::kNotFound, "no image that this host knows of is \"" + words +
+                                      "\"; names are found by the beginnings of their words, or by "
+                                      "patterns like \"*" +
+                                      words + "*\""});
+  }
+  return Show(answer, json, PrintFound);
 }
 
 Exit Pull(const AdminClient& agent, const std::string& image, bool json) {

@@ -1,4 +1,4 @@
-// The verbs that ask the running agent: status, peers, blobs, images, pulls, who-has, pull.
+// The verbs that ask the running agent: status, peers, blobs, images, search, pulls, who-has, pull.
 #pragma once
 
 #include <string>
@@ -21,6 +21,9 @@ Exit ShowImages(const AdminClient& agent, bool json);
 Exit ShowPulls(const AdminClient& agent, bool json);
 // what: an image name or a digest. resolve: ask the peer index too.
 Exit WhoHas(const AdminClient& agent, const std::string& what, bool resolve, bool json);
+// limit: at most so many, 1 to 1000. after: the cursor of the page before, or "".
+Exit Search(const AdminClient& agent, const std::string& words, int limit, const std::string& after,
+            bool json);
 // Waits until the image is here; bars on a terminal, lines elsewhere.
 Exit Pull(const AdminClient& agent, const std::string& image, bool json);
 

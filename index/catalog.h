@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
@@ -24,6 +26,15 @@ struct CatalogImage {
   std::string name;
   Digest digest;
   PeerId peer;
+  Bytes size{0};            // as the peer says; 0 unknown
+  std::string platforms{};  // as the peer says; "" unknown
+};
+
+// A peer's image came, changed or went.
+struct ImageChange {
+  std::string name;
+  std::optional<Digest> before;       // what the peer held under the name
+  std::optional<ImageHolding> after;  // what it holds now
 };
 
 // How far we have followed a peer's log.
@@ -46,6 +57,11 @@ class Catalog {
  public:
   virtual ~Catalog() = default;
 
+  // Told of every change of an image, after it was taken, on the thread that wrote it. To be given
+  // before the first write; what is there already is read by Images.
+  using OnImages = std::function<void(const std::vector<ImageChange>& changes)>;
+  void Watch(OnImages on_images) { on_images_ = std::move(on_images); }
+
   // Takes one page of a peer's log: drops what we knew first if `page.reset`.
   // Errors: kExhausted when the disk or map is full or the peer claims too much, kInvalid when the
   // page does not follow what we hold; the catalog is as before.
@@ -63,8 +79,19 @@ class Catalog {
   // may end inside the holders of a name; names are never left out.
   [[nodiscard]] virtual std::vector<CatalogImage> Images(std::string_view after,
                                                          int limit) const = 0;
+  // Every image of every peer, in the order of Images, all of one moment.
+  virtual void EachImage(const std::function<void(const CatalogImage&)>& visit) const = 0;
   [[nodiscard]] virtual std::size_t BlobCountOf(const PeerId& peer) const = 0;
   [[nodiscard]] virtual std::vector<PeerId> Peers() const = 0;
+
+ protected:
+  [[nodiscard]] bool is_watched() const { return on_images_ != nullptr; }
+  void Tell(const std::vector<ImageChange>& changes) const {
+    if (on_images_ && !changes.empty()) on_images_(changes);
+  }
+
+ private:
+  OnImages on_images_;
 };
 
 }  // namespace shoal::index

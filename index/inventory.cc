@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::uint64_t kEpochMask = (std::uint64_t{1} << 53) - 1;
 // The members round a key, with every number at its longest: see EncodeKeysPage.
-constexpr std::size_t kKeyBytesMax = 160;
+constexpr std::size_t kKeyBytesMax = 192;
 constexpr std::size_t kPageBytesSpare = 256;
 
 }  // namespace
@@ -18,6 +18,18 @@ bool IsImageName(std::string_view name) {
   return !name.empty() && name.size() <= kImageNameBytesMax &&
          std::ranges::all_of(name,
                              [](char c) { return c > ' ' && c <= '~' && c != '"' && c != '\\'; });
+}
+
+bool IsPlatforms(std::string_view text) {
+  if (text.size() > kPlatformsBytesMax) return false;
+  char before = ',';
+  for (const char c : text) {
+    const bool word = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+                      c == '-' || c == '/';
+    if (!word && (c != ',' || before == ',')) return false;
+    before = c;
+  }
+  return text.empty() || before != ',';
 }
 
 Inventory::Inventory(std::uint64_t epoch)
@@ -54,7 +66,10 @@ bool Inventory::SetBlob(const BlobHolding& blob) {
 }
 
 bool Inventory::SetImage(const ImageHolding& image) {
-  if (!IsImageName(image.name)) return false;
+  if (!IsImageName(image.name) || !IsPlatforms(image.platforms) || image.size < Bytes(0) ||
+      image.size > Bytes(kBlobBytesMax)) {
+    return false;
+  }
   if (const auto it = images_.find(image.name); it != images_.end()) {
     if (std::get<ImageHolding>(log_.at(it->second).holding) == image) return false;
     Drop(it->second);
@@ -166,7 +181,9 @@ KeysPage Inventory::Page(std::uint64_t epoch, std::uint64_t cursor, int limit) c
     // Who forgets everything needs no tombstones.
     if (page.reset && entry.gone) continue;
     bytes += kKeyBytesMax;
-    if (const auto* image = std::get_if<ImageHolding>(&entry.holding)) bytes += image->name.size();
+    if (const auto* image = std::get_if<ImageHolding>(&entry.holding)) {
+      bytes += image->name.size() + image->platforms.size();
+    }
     if (static_cast<int>(page.changes.size()) == limit || bytes > kKeysPageBytesMax) {
       page.more = true;
       break;

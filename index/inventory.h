@@ -36,6 +36,9 @@ struct BlobHolding {
 struct ImageHolding {
   std::string name;  // fully qualified: "docker.io/library/nginx:latest"
   Digest digest;     // of its manifest or index
+  // What the holder found in the manifests that it has; empty while it does not know.
+  Bytes size{0};            // of the image's blobs, those of all platforms that are here
+  std::string platforms{};  // "linux/amd64,linux/arm64": see IsPlatforms
   auto operator<=>(const ImageHolding&) const = default;
 };
 
@@ -61,17 +64,21 @@ inline constexpr std::size_t kKeysPageBytesMax = 1 << 20;
 // A repository of 255 bytes, a tag of 128 and a digest of 71 fit; so do LMDB's keys of 511.
 inline constexpr std::size_t kImageNameBytesMax = 470;
 inline constexpr std::int64_t kBlobBytesMax = std::int64_t{1} << 50;
+inline constexpr std::size_t kPlatformsBytesMax = 120;  // some eight platforms
 
 // 1 to kImageNameBytesMax bytes of printable ASCII without spaces, quotes and backslashes.
 bool IsImageName(std::string_view name);
+// Nothing, or platforms parted by single commas, each of a-z 0-9 . _ - and slashes; at most
+// kPlatformsBytesMax bytes.
+bool IsPlatforms(std::string_view text);
 
 class Inventory {
  public:
   // epoch  random at each start; kept to 53 bits, and never 0.
   explicit Inventory(std::uint64_t epoch);
 
-  // Adds or changes. Returns whether anything changed: a name that is no IsImageName and a size
-  // outside 0 to kBlobBytesMax are not taken.
+  // Adds or changes. Returns whether anything changed: a name that is no IsImageName, platforms
+  // that are no IsPlatforms, and a size outside 0 to kBlobBytesMax are not taken.
   bool SetBlob(const BlobHolding& blob);
   bool RemoveBlob(const Digest& digest);
   bool SetImage(const ImageHolding& image);
@@ -83,6 +90,7 @@ class Inventory {
   // Blobs in digest order after `after`, at most `limit`.
   [[nodiscard]] std::vector<BlobHolding> Blobs(std::optional<Digest> after, int limit) const;
   [[nodiscard]] std::size_t blob_count() const { return blobs_.size(); }
+  [[nodiscard]] std::size_t image_count() const { return images_.size(); }
 
   // Another epoch: whoever follows the log begins anew.
   void Restart(std::uint64_t epoch);

@@ -21,7 +21,11 @@ void EncodeChange(const KeyChange& change, std::string& out) {
     const auto& image = std::get<ImageHolding>(change.holding);
     SHOAL_CHECK(IsImageName(image.name));
     out += R"({"image":")" + image.name + '"';
-    if (!change.gone) out += R"(,"manifest":")" + ToString(image.digest) + '"';
+    if (!change.gone) {
+      out += R"(,"manifest":")" + ToString(image.digest) + '"';
+      if (image.size > Bytes(0)) out += R"(,"size":)" + std::to_string(image.size.count());
+      if (!image.platforms.empty()) out += R"(,"platforms":")" + image.platforms + '"';
+    }
   }
   if (change.gone) out += R"(,"gone":true)";
   out += '}';
@@ -65,19 +69,38 @@ Result<KeyChange> DecodeImage(const Json& json, bool gone) {
     auto digest = GetDigest(json, "manifest");
     if (!digest) return digest.error();
     image.digest = *digest;
+    // What is said of the image beside its digest may be missing, and helps searching only.
+    if (json.has_field("size")) {
+      auto size = GetInt(json, "size", 0, kBlobBytesMax);
+      if (!size) return size.error();
+      image.size = Bytes(*size);
+    }
+    if (json.has_field("platforms")) {
+      auto platforms = GetString(json, "platforms", kPlatformsBytesMax);
+      if (!platforms) return platforms.error();
+      if (!IsPlatforms(*platforms)) {
+        return Error{Code::kInvalid, "JSON member \"platforms\" must be platforms"};
+      }
+      image.platforms = *std::move(platforms);
+    }
   }
   return KeyChange{std::move(image), gone};
 }
 
-// nullopt: of a kind that we do not know, to be skipped.
+// nullopt: to be skipped, since it is of a kind that we do not know or a malformed image. A page
+// with a malformed blob is refused whole: what its holder means cannot be told, and fetching would
+// go by it. An image's name is for finding only, and one bad name must not hide all the others.
 Result<std::optional<KeyChange>> DecodeChange(const Json& json) {
   if (!json.is_object()) return Error{Code::kInvalid, "a key must be a JSON object"};
-  auto gone = GetFlag(json, "gone");
-  if (!gone) return gone.error();
   const bool is_blob = json.has_field("blob");
   if (!is_blob && !json.has_field("image")) return std::optional<KeyChange>();
+  auto gone = GetFlag(json, "gone");
+  if (!gone && is_blob) return gone.error();
+  if (!gone) return std::optional<KeyChange>();
   auto change = is_blob ? DecodeBlob(json, *gone) : DecodeImage(json, *gone);
-  if (!change && change.error().code == Code::kUnsupported) return std::optional<KeyChange>();
+  if (!change && (!is_blob || change.error().code == Code::kUnsupported)) {
+    return std::optional<KeyChange>();
+  }
   if (!change) return change.error();
   return std::optional<KeyChange>(*std::move(change));
 }

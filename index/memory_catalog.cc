@@ -1,6 +1,7 @@
 #include "index/memory_catalog.h"
 
 #include <set>
+#include <utility>
 
 namespace shoal::index {
 
@@ -21,7 +22,10 @@ void MemoryCatalog::Unlink(const PeerId& peer, const std::string& image) {
 
 void MemoryCatalog::UnlinkAll(const PeerId& peer, const PeerKeys& keys) {
   for (const auto& [digest, blob] : keys.blobs) Unlink(peer, digest, blob.complete);
-  for (const auto& [name, digest] : keys.images) Unlink(peer, name);
+  for (const auto& [name, image] : keys.images) {
+    Unlink(peer, name);
+    changes_.push_back({name, image.digest, std::nullopt});
+  }
 }
 
 void MemoryCatalog::TakeBlob(const PeerId& peer, PeerKeys& keys, const BlobHolding& blob,
@@ -37,13 +41,18 @@ void MemoryCatalog::TakeBlob(const PeerId& peer, PeerKeys& keys, const BlobHoldi
 
 void MemoryCatalog::TakeImage(const PeerId& peer, PeerKeys& keys, const ImageHolding& image,
                               bool gone) {
+  ImageChange change{image.name, std::nullopt, std::nullopt};
   if (const auto it = keys.images.find(image.name); it != keys.images.end()) {
+    change.before = it->second.digest;
     Unlink(peer, image.name);
     keys.images.erase(it);
   }
-  if (gone) return;
-  keys.images[image.name] = image.digest;
-  images_[image.name][peer] = image.digest;
+  if (!gone) {
+    change.after = image;
+    keys.images[image.name] = image;
+    images_[image.name][peer] = image;
+  }
+  if (change.before || change.after) changes_.push_back(std::move(change));
 }
 
 Status MemoryCatalog::Apply(const PeerId& peer, const KeysPage& page) {
@@ -66,6 +75,7 @@ Status MemoryCatalog::Apply(const PeerId& peer, const KeysPage& page) {
     }
   }
   keys.cursor = {page.epoch, page.cursor};
+  Tell(std::exchange(changes_, {}));
   return Ok();
 }
 
@@ -95,6 +105,7 @@ Status MemoryCatalog::Forget(const PeerId& peer) {
   if (it == peers_.end()) return Ok();
   UnlinkAll(peer, it->second);
   peers_.erase(it);
+  Tell(std::exchange(changes_, {}));
   return Ok();
 }
 
@@ -122,9 +133,9 @@ std::vector<CatalogImage> MemoryCatalog::ImagesNamed(std::string_view name) cons
   std::vector<CatalogImage> out;
   const auto it = images_.find(name);
   if (it == images_.end()) return out;
-  for (const auto& [peer, digest] : it->second) {
+  for (const auto& [peer, image] : it->second) {
     if (out.size() == kHoldersMax) break;
-    out.push_back({it->first, digest, peer});
+    out.push_back({it->first, image.digest, peer, image.size, image.platforms});
   }
   return out;
 }
@@ -132,12 +143,20 @@ std::vector<CatalogImage> MemoryCatalog::ImagesNamed(std::string_view name) cons
 std::vector<CatalogImage> MemoryCatalog::Images(std::string_view after, int limit) const {
   std::vector<CatalogImage> out;
   for (auto it = images_.upper_bound(after); it != images_.end(); ++it) {
-    for (const auto& [peer, digest] : it->second) {
+    for (const auto& [peer, image] : it->second) {
       if (static_cast<int>(out.size()) >= limit) return out;
-      out.push_back({it->first, digest, peer});
+      out.push_back({it->first, image.digest, peer, image.size, image.platforms});
     }
   }
   return out;
+}
+
+void MemoryCatalog::EachImage(const std::function<void(const CatalogImage&)>& visit) const {
+  for (const auto& [name, holders] : images_) {
+    for (const auto& [peer, image] : holders) {
+      visit({name, image.digest, peer, image.size, image.platforms});
+    }
+  }
 }
 
 std::size_t MemoryCatalog::BlobCountOf(const PeerId& peer) const {

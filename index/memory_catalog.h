@@ -22,6 +22,7 @@ class MemoryCatalog : public Catalog {
   [[nodiscard]] std::vector<Holder> HoldersOf(const Digest& digest) const override;
   [[nodiscard]] std::vector<CatalogImage> ImagesNamed(std::string_view name) const override;
   [[nodiscard]] std::vector<CatalogImage> Images(std::string_view after, int limit) const override;
+  void EachImage(const std::function<void(const CatalogImage&)>& visit) const override;
   [[nodiscard]] std::size_t BlobCountOf(const PeerId& peer) const override;
   [[nodiscard]] std::vector<PeerId> Peers() const override;
 
@@ -29,7 +30,7 @@ class MemoryCatalog : public Catalog {
   struct PeerKeys {
     PeerCursor cursor;
     std::map<Digest, BlobHolding> blobs;
-    std::map<std::string, Digest, std::less<>> images;
+    std::map<std::string, ImageHolding, std::less<>> images;
   };
 
   // How many keys there would be.
@@ -45,7 +46,8 @@ class MemoryCatalog : public Catalog {
   std::map<PeerId, PeerKeys> peers_;
   // Complete holders, then partial ones; each by peer.
   std::map<Digest, std::array<std::map<PeerId, Bytes>, 2>> holders_;
-  std::map<std::string, std::map<PeerId, Digest>, std::less<>> images_;
+  std::map<std::string, std::map<PeerId, ImageHolding>, std::less<>> images_;
+  std::vector<ImageChange> changes_;  // of the write under way
 };
 
 }  // namespace shoal::index

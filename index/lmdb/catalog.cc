@@ -65,8 +65,13 @@ std::string ImageKey(std::string_view name, const PeerId& peer) {
 CatalogImage ToImage(std::string_view key, std::string_view value) {
   if (key.size() < kNameBytes + 1) return {};
   const auto name_bytes = key.size() - kNameBytes - 1;
-  return {std::string(key.substr(0, name_bytes)), ToName<Digest>(value),
-          ToName<PeerId>(key.substr(name_bytes + 1))};
+  CatalogImage image{std::string(key.substr(0, name_bytes)), ToName<Digest>(value),
+                     ToName<PeerId>(key.substr(name_bytes + 1))};
+  if (value.size() >= kNameBytes + sizeof(std::uint64_t)) {
+    image.size = Bytes(static_cast<std::int64_t>(Unpack(value, kNameBytes)));
+    image.platforms = std::string(value.substr(kNameBytes + sizeof(std::uint64_t)));
+  }
+  return image;
 }
 
 }  // namespace
@@ -115,7 +120,9 @@ Status LmdbCatalog::PutBlob(LmdbTxn& txn, const PeerId& peer, const BlobHolding&
 Status LmdbCatalog::DropImage(LmdbTxn& txn, const PeerId& peer, std::string_view name,
                               PeerRow& row) {
   const auto key = ImageKeyOf(peer, name);
-  if (!txn.Get(tables_.keys, key)) return Ok();
+  const auto held = txn.Get(tables_.keys, key);
+  if (!held) return Ok();
+  Note(row, name, held, nullptr);
   if (auto done = txn.Delete(tables_.images, ImageKey(name, peer)); !done) return done;
   --row.images;
   return txn.Delete(tables_.keys, key);
@@ -124,17 +131,27 @@ Status LmdbCatalog::DropImage(LmdbTxn& txn, const PeerId& peer, std::string_view
 Status LmdbCatalog::PutImage(LmdbTxn& txn, const PeerId& peer, const ImageHolding& image,
                              PeerRow& row) {
   const auto key = ImageKeyOf(peer, image.name);
-  if (!txn.Get(tables_.keys, key)) ++row.images;
-  if (auto done = txn.Put(tables_.images, ImageKey(image.name, peer), Text(image.digest)); !done) {
-    return done;
-  }
+  const auto held = txn.Get(tables_.keys, key);
+  if (!held) ++row.images;
+  Note(row, image.name, held, &image);
+  const auto value = Join(Text(image.digest), Pack(static_cast<std::uint64_t>(image.size.count())),
+                          image.platforms);
+  if (auto done = txn.Put(tables_.images, ImageKey(image.name, peer), value); !done) return done;
   return txn.Put(tables_.keys, key, Text(image.digest));
 }
 
-Status LmdbCatalog::DropAll(LmdbTxn& txn, const PeerId& peer) {
+void LmdbCatalog::Note(PeerRow& row, std::string_view name, std::optional<std::string_view> before,
+                       const ImageHolding* after) const {
+  if (!is_watched()) return;
+  ImageChange change{std::string(name), std::nullopt, std::nullopt};
+  if (before) change.before = ToName<Digest>(*before);
+  if (after != nullptr) change.after = *after;
+  row.changes.push_back(std::move(change));
+}
+
+Status LmdbCatalog::DropAll(LmdbTxn& txn, const PeerId& peer, PeerRow& row) {
   // By batches, since a cursor does not outlive writes beside it.
   constexpr std::size_t kBatch = 1000;
-  PeerRow ignored;
   for (;;) {
     std::vector<std::string> keys;
     txn.Walk(tables_.keys, Text(peer), [&](std::string_view key, std::string_view) {
@@ -145,8 +162,8 @@ Status LmdbCatalog::DropAll(LmdbTxn& txn, const PeerId& peer) {
     if (keys.empty()) break;
     for (const std::string_view key : keys) {
       const auto rest = key.substr(1);
-      auto done = key.front() == kBlobMark ? DropBlob(txn, peer, ToName<Digest>(rest), ignored)
-                                           : DropImage(txn, peer, rest, ignored);
+      auto done = key.front() == kBlobMark ? DropBlob(txn, peer, ToName<Digest>(rest), row)
+                                           : DropImage(txn, peer, rest, row);
       if (!done) return done;
     }
   }
@@ -154,12 +171,13 @@ Status LmdbCatalog::DropAll(LmdbTxn& txn, const PeerId& peer) {
 }
 
 Status LmdbCatalog::Apply(const PeerId& peer, const KeysPage& page) {
-  return env_.Write([&](LmdbTxn& txn) -> Status {
+  std::vector<ImageChange> changes;
+  auto written = env_.Write([&](LmdbTxn& txn) -> Status {
     PeerRow row = RowOf(txn, peer);
     if (auto follows = PageFollows(row.cursor, page); !follows) return follows;
     if (page.reset || row.cursor.epoch != page.epoch) {
-      if (auto done = DropAll(txn, peer); !done) return done;
-      row = {};
+      if (auto done = DropAll(txn, peer, row); !done) return done;
+      row = {{}, 0, 0, std::move(row.changes)};
     }
     for (const auto& [holding, gone] : page.changes) {
       Status done = Ok();
@@ -172,14 +190,20 @@ Status LmdbCatalog::Apply(const PeerId& peer, const KeysPage& page) {
       if (!done) return done;
     }
     if (row.blobs + row.images > keys_max_) return TooManyKeys(peer, keys_max_);
+    changes = std::move(row.changes);
     return txn.Put(tables_.peers, Text(peer),
                    Join(Pack(page.epoch), Pack(page.cursor), Pack(row.blobs), Pack(row.images)));
   });
+  if (written) Tell(changes);
+  return written;
 }
 
 Status LmdbCatalog::Forget(const PeerId& peer) {
   if (CursorOf(peer).epoch == 0) return Ok();  // nothing known: no commit to wait for
-  return env_.Write([&](LmdbTxn& txn) { return DropAll(txn, peer); });
+  PeerRow row;
+  auto written = env_.Write([&](LmdbTxn& txn) { return DropAll(txn, peer, row); });
+  if (written) Tell(row.changes);
+  return written;
 }
 
 PeerCursor LmdbCatalog::CursorOf(const PeerId& peer) const {
@@ -236,6 +260,15 @@ std::vector<CatalogImage> LmdbCatalog::Images(std::string_view after, int limit)
     });
   });
   return out;
+}
+
+void LmdbCatalog::EachImage(const std::function<void(const CatalogImage&)>& visit) const {
+  env_.Read([&](const LmdbTxn& txn) {
+    txn.Walk(tables_.images, {}, [&](std::string_view key, std::string_view value) {
+      visit(ToImage(key, value));
+      return true;
+    });
+  });
 }
 
 std::size_t LmdbCatalog::BlobCountOf(const PeerId& peer) const {

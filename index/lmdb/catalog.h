@@ -5,7 +5,7 @@
 //   holders  digest, kind, peer    -> size       kind: 0 complete, 1 partial
 //   keys     peer, 'b', digest     -> kind, size
 //            peer, 'i', name       -> digest
-//   images   name, 0, peer         -> digest
+//   images   name, 0, peer         -> digest, size, platforms; rows of before have the digest alone
 //   peers    peer                  -> epoch, cursor, blobs, images
 #pragma once
 
@@ -31,6 +31,7 @@ class LmdbCatalog : public Catalog {
   [[nodiscard]] std::vector<Holder> HoldersOf(const Digest& digest) const override;
   [[nodiscard]] std::vector<CatalogImage> ImagesNamed(std::string_view name) const override;
   [[nodiscard]] std::vector<CatalogImage> Images(std::string_view after, int limit) const override;
+  void EachImage(const std::function<void(const CatalogImage&)>& visit) const override;
   [[nodiscard]] std::size_t BlobCountOf(const PeerId& peer) const override;
   [[nodiscard]] std::vector<PeerId> Peers() const override;
 
@@ -45,6 +46,8 @@ class LmdbCatalog : public Catalog {
     PeerCursor cursor;
     std::uint64_t blobs = 0;
     std::uint64_t images = 0;
+    // Not kept: what is to be told when the write is done.
+    std::vector<ImageChange> changes{};
   };
 
   LmdbCatalog(LmdbEnv& env, const PeerId& self, std::size_t keys_max, Tables tables)
@@ -55,7 +58,11 @@ class LmdbCatalog : public Catalog {
   Status PutImage(LmdbTxn& txn, const PeerId& peer, const ImageHolding& image, PeerRow& row);
   Status DropBlob(LmdbTxn& txn, const PeerId& peer, const Digest& digest, PeerRow& row);
   Status DropImage(LmdbTxn& txn, const PeerId& peer, std::string_view name, PeerRow& row);
-  Status DropAll(LmdbTxn& txn, const PeerId& peer);
+  // row: its counts are not looked at.
+  Status DropAll(LmdbTxn& txn, const PeerId& peer, PeerRow& row);
+  // Remembers the change for those who watch.
+  void Note(PeerRow& row, std::string_view name, std::optional<std::string_view> before,
+            const ImageHolding* after) const;
 
   LmdbEnv& env_;
   PeerId self_;

@@ -44,6 +44,9 @@ inline KeyChange LostBlob(int n) { return {BlobHolding{DigestNo(n), Bytes(0), tr
 inline KeyChange HasImage(const std::string& name, int n) {
   return {ImageHolding{name, DigestNo(n)}, false};
 }
+inline KeyChange HasImage(const std::string& name, int n, int size, const std::string& platforms) {
+  return {ImageHolding{name, DigestNo(n), Bytes(size), platforms}, false};
+}
 inline KeyChange LostImage(const std::string& name) { return {ImageHolding{name, {}}, true}; }
 inline KeysPage PageOf(std::uint64_t cursor, std::vector<KeyChange> changes, bool reset = false) {
   return {7, cursor, reset, false, std::move(changes)};
@@ -215,6 +218,59 @@ TYPED_TEST_P(CatalogContract, RefusesAPageThatWouldBeAskedForEver) {
   EXPECT_TRUE(this->PeersWith(2).empty());
 }
 
+TYPED_TEST_P(CatalogContract, KeepsWhatAPeerSaysOfItsImages) {
+  auto& catalog = this->catalog();
+  ASSERT_TRUE(catalog
+                  .Apply(PeerNo(1),
+                         PageOf(2, {HasImage("r/a:1", 1, 77, "linux/amd64"), HasImage("r/b:1", 2)}))
+                  .ok());
+  const auto images = catalog.Images("", 10);
+  ASSERT_EQ(images.size(), 2U);
+  EXPECT_EQ(images[0].size, Bytes(77));
+  EXPECT_EQ(images[0].platforms, "linux/amd64");
+  EXPECT_EQ(images[1].size, Bytes(0));
+  EXPECT_EQ(images[1].platforms, "");
+  EXPECT_EQ(catalog.ImagesNamed("r/a:1")[0].size, Bytes(77));
+}
+
+// Whoever counts what is told knows what Images says.
+TYPED_TEST_P(CatalogContract, TellsEveryChangeOfAnImage) {
+  auto& catalog = this->catalog();
+  std::multiset<std::pair<std::string, Digest>> told;
+  catalog.Watch([&](const std::vector<ImageChange>& changes) {
+    for (const auto& change : changes) {
+      if (change.before) {
+        const auto it = told.find({change.name, *change.before});
+        ASSERT_NE(it, told.end()) << change.name;
+        told.erase(it);
+      }
+      if (change.after) told.emplace(change.name, change.after->digest);
+    }
+  });
+  Rng rng(5);
+  const auto below = [&](int n) { return static_cast<int>(rng.Below(static_cast<unsigned>(n))); };
+  for (int step = 1; step <= 300; ++step) {
+    const auto peer = PeerNo(below(4));
+    if (below(15) == 0) {
+      ASSERT_TRUE(catalog.Forget(peer).ok());
+    } else {
+      auto page = PageOf(static_cast<std::uint64_t>(step), {}, below(10) == 0);
+      page.epoch = below(20) == 0 ? 8 : 7;
+      for (int i = below(5); i > 0; --i) {
+        const std::string name = "r/" + std::to_string(below(6));
+        page.changes.push_back(below(3) == 0 ? LostImage(name) : HasImage(name, below(3)));
+      }
+      // Too many: nothing is taken, and nothing told.
+      for (int i = below(12) == 0 ? 100 : 0; i > 0; --i) page.changes.push_back(HasBlob(i));
+      const auto applied = catalog.Apply(peer, page);
+      ASSERT_TRUE(applied.ok() || applied.error().code == Code::kExhausted);
+    }
+    std::multiset<std::pair<std::string, Digest>> held;
+    catalog.EachImage([&](const auto& image) { held.emplace(image.name, image.digest); });
+    ASSERT_EQ(told, held) << "after step " << step;
+  }
+}
+
 // A naive twin: per peer, what it holds; everything else is worked out by looking at all of it.
 TYPED_TEST_P(CatalogContract, AgreesWithANaiveTwin) {
   auto& catalog = this->catalog();
@@ -287,6 +343,7 @@ REGISTER_TYPED_TEST_SUITE_P(CatalogContract, KnowsNothingAtFirst, FollowsALogByI
                             ForgetsWhatItKnewOfAnotherEpoch, ForgetsAPeerAndNobodyElse,
                             ListsImagesInNameOrderPageByPage, TakesTheLongestImageName,
                             IsAsBeforeWhenAPeerClaimsTooMuch, CountsKeysThatComeAndGoInOnePage,
-                            RefusesAPageThatWouldBeAskedForEver, AgreesWithANaiveTwin);
+                            RefusesAPageThatWouldBeAskedForEver, KeepsWhatAPeerSaysOfItsImages,
+                            TellsEveryChangeOfAnImage, AgreesWithANaiveTwin);
 
 }  // namespace shoal::index

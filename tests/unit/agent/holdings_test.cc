@@ -19,7 +19,10 @@ class HoldingsTest : public testing::Test {
   }
 
   int changes_ = 0;
-  Holdings holdings_{1, [this] { ++changes_; }};
+  Holdings holdings_{1,
+                     {[this] { ++changes_; },
+                      [this](const index::ImageChange& change) { told_.push_back(change); }}};
+  std::vector<index::ImageChange> told_;
   const Digest a_ = DigestOf(1);
 };
 
@@ -42,6 +45,26 @@ TEST_F(HoldingsTest, TellsOnlyOfChanges) {
   holdings_.SetPartial(a_, Bytes(10));
   holdings_.SetContainerd({{{a_, Bytes(10)}}, {}});
   EXPECT_EQ(changes_, before);
+}
+
+TEST_F(HoldingsTest, SaysOfAnImageWhatWasFoundOut) {
+  holdings_.SetTag("r/x:1", a_);
+  EXPECT_EQ(holdings_.inventory().FindImage("r/x:1")->platforms, "");
+  const int before = changes_;
+  holdings_.SetFacts(a_, {Bytes(7), "linux/amd64"});
+  EXPECT_EQ(changes_, before + 1);
+  EXPECT_EQ(holdings_.inventory().FindImage("r/x:1")->size, Bytes(7));
+  holdings_.SetTag("r/y:1", a_);  // another name of the same image
+  EXPECT_EQ(holdings_.inventory().FindImage("r/y:1")->platforms, "linux/amd64");
+  holdings_.ForgetTag("r/x:1");
+  ASSERT_EQ(told_.size(), 4U);
+  EXPECT_FALSE(told_[0].before);
+  EXPECT_EQ(told_[0].after->platforms, "");
+  EXPECT_EQ(told_[1].before, a_);
+  EXPECT_EQ(told_[1].after->platforms, "linux/amd64");
+  EXPECT_EQ(told_[3].name, "r/x:1");
+  EXPECT_EQ(told_[3].before, a_);
+  EXPECT_FALSE(told_[3].after);
 }
 
 TEST_F(HoldingsTest, AnEndedTransferLeavesItsPiecesOrNothing) {

@@ -167,7 +167,8 @@ TEST(InventoryTest, PagesOfTheLongestNamesStayWithinTheMessageLimit) {
   for (int n = 0; n < kKeysPageMax; ++n) {
     auto name = std::to_string(n);
     name += std::string(kImageNameBytesMax - name.size(), 'x');
-    ASSERT_TRUE(inventory.SetImage({name, DigestNo(n)}));
+    ASSERT_TRUE(inventory.SetImage(
+        {name, DigestNo(n), Bytes(kBlobBytesMax), std::string(kPlatformsBytesMax, 'x')}));
   }
   std::uint64_t cursor = 0;
   std::size_t seen = 0;
@@ -246,6 +247,8 @@ KeysPage SamplePage() {
   page.changes.push_back({Blob(1, 31457280), false});
   page.changes.push_back({Blob(2, 1048576, false), false});
   page.changes.push_back({ImageHolding{"docker.io/library/nginx:latest", DigestNo(3)}, false});
+  page.changes.push_back(
+      {ImageHolding{"r/a:1", DigestNo(3), Bytes(77), "linux/amd64,linux/arm/v7"}, false});
   page.changes.push_back({Blob(4, 0), true});
   page.changes.push_back({ImageHolding{"docker.io/library/nginx:old", {}}, true});
   return page;
@@ -305,15 +308,35 @@ TEST(KeysPageTest, RefusesMalformedPages) {
         PageWith(R"({"blob":7,"size":1})"),
         PageWith(R"({"blob":"","size":1})"),
         PageWith(key + R"(1,"gone":1})"),
-        PageWith(key + R"(1,"partial":"yes"})"),
-        PageWith(R"({"image":"a"})"),
-        PageWith(R"({"image":"","manifest":")" + kDigest + "\"}"),
-        PageWith(R"({"image":"a b","manifest":")" + kDigest + "\"}"),
-        PageWith(R"({"image":")" + std::string(kImageNameBytesMax + 1, 'x') + R"(","gone":true})"),
-        PageWith(R"({"image":"\u0000","gone":true})")}) {
+        PageWith(key + R"(1,"partial":"yes"})")}) {
     const auto page = DecodeKeysPage(text);
     ASSERT_FALSE(page.ok()) << text;
     EXPECT_EQ(page.error().code, Code::kInvalid) << text;
+  }
+}
+
+TEST(KeysPageTest, ABadImageLosesOnlyItself) {
+  const auto manifest = R"("manifest":")" + kDigest + '"';
+  for (const auto& bad :
+       {std::string(R"({"image":"a"})"), R"({"image":"",)" + manifest + "}",
+        R"({"image":"a b",)" + manifest + "}", R"({"image":7,)" + manifest + "}",
+        R"({"image":")" + std::string(kImageNameBytesMax + 1, 'x') + R"(","gone":true})",
+        std::string(R"({"image":"\u0000","gone":true})"),
+        R"({"image":"a","gone":1,)" + manifest + "}", R"({"image":"a","size":-1,)" + manifest + "}",
+        R"({"image":"a","size":"5",)" + manifest + "}",
+        R"({"image":"a","platforms":["linux/amd64"],)" + manifest + "}",
+        R"({"image":"a","platforms":"linux/AMD64",)" + manifest + "}",
+        R"({"image":"a","platforms":"linux,,x",)" + manifest + "}",
+        R"({"image":"a","platforms":")" + std::string(kPlatformsBytesMax + 1, 'x') + "\"," +
+            manifest + "}"}) {
+    const auto page = DecodeKeysPage(PageWith(bad + R"(,{"image":"r/b:1",)" + manifest +
+                                              R"(,"size":5,"platforms":"linux/amd64"})"));
+    ASSERT_TRUE(page.ok()) << bad << page.error().text;
+    ASSERT_EQ(page->changes.size(), 1U) << bad;
+    const auto& image = std::get<ImageHolding>(page->changes[0].holding);
+    EXPECT_EQ(image.name, "r/b:1");
+    EXPECT_EQ(image.size, Bytes(5));
+    EXPECT_EQ(image.platforms, "linux/amd64");
   }
 }
 

@@ -1,0 +1,61 @@
+#include "agent/image_finder.h"
+
+#include <utility>
+
+namespace shoal::agent {
+
+using index::ImageSearch;
+
+ImageFinder::ImageFinder(std::uint64_t seed, std::function<Time()> now)
+    : now_(std::move(now)), search_(seed) {}
+
+void ImageFinder::Take(const index::ImageChange& change, ImageSearch::Whose whose) {
+  const bool same = change.before && change.after && *change.before == change.after->digest;
+  if (same) {
+    search_.Update(*change.after);
+    return;
+  }
+  // First the new one: an image that only moves from holder to holder stays.
+  if (change.after) search_.Add(now_(), *change.after, whose);
+  if (change.before) search_.Remove(change.name, *change.before, whose);
+}
+
+void ImageFinder::Load(const index::Catalog& catalog) {
+  std::vector<index::ImageChange> batch;
+  catalog.EachImage([&](const index::CatalogImage& image) {
+    batch.push_back({image.name, std::nullopt,
+                     index::ImageHolding{image.name, image.digest, image.size, image.platforms}});
+    if (batch.size() == kBatch) OnPeers(std::exchange(batch, {}));
+  });
+  OnPeers(batch);
+}
+
+void ImageFinder::OnPeers(const std::vector<index::ImageChange>& changes) {
+  for (std::size_t at = 0; at < changes.size();) {
+    const std::lock_guard lock(mutex_);
+    for (std::size_t i = 0; i < kBatch && at < changes.size(); ++i, ++at) {
+      Take(changes[at], ImageSearch::Whose::kPeer);
+    }
+  }
+}
+
+void ImageFinder::OnOurs(const index::ImageChange& change) {
+  const std::lock_guard lock(mutex_);
+  Take(change, ImageSearch::Whose::kOurs);
+}
+
+Result<index::SearchPage> ImageFinder::Find(std::string_view text, std::string_view cursor,
+                                            int limit) const {
+  const auto query = index::ParseSearch(text);
+  if (!query) return query.error();
+  const Time until = now_() + kPatience;
+  const std::lock_guard lock(mutex_);
+  return search_.Find(*query, cursor, limit, {.stop = [&] { return now_() > until; }});
+}
+
+std::size_t ImageFinder::size() const {
+  const std::lock_guard lock(mutex_);
+  return search_.size();
+}
+
+}  // namespace shoal::agent

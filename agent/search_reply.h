@@ -1,0 +1,12 @@
+// What GET /v1/search answers.
+#pragma once
+
+#include "agent/admin_server.h"
+#include "agent/image_finder.h"
+
+namespace shoal::agent {
+
+// ?q=WORDS&limit=N&after=CURSOR; docs/OPERATING.md, "Search".
+AdminReply SearchReply(const ImageFinder& finder, const AdminRequest& request);
+
+}  // namespace shoal::agent
