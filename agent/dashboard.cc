@@ -35,6 +35,10 @@ table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: 6px 12px; border-bottom: 1px solid var(--line);
          white-space: nowrap; }
 th { color: var(--dim); font-weight: 500; } tr:last-child td { border-bottom: 0; }
+input { font: inherit; font-weight: 400; width: 320px; max-width: 100%; margin-left: 8px;
+        padding: 4px 10px; color: var(--ink); background: var(--card);
+        border: 1px solid var(--line); border-radius: 6px; }
+input:focus { outline: 2px solid var(--accent); outline-offset: -1px; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 .bar { display: flex; width: 140px; height: 8px; border-radius: 4px; overflow: hidden;
        background: var(--line); }
@@ -51,7 +55,9 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 <span style="color:var(--upstream)">upstream</span>,
 <span style="color:var(--accent)">here before</span></span></h2>
 <div class="scroll"><table id="pulls"></table></div>
-<h2>Images</h2><div class="scroll"><table id="images"></table></div>
+<h2><label for="q">Images</label> <input id="q" type="search" autocomplete="off" spellcheck="false"
+placeholder="nginx 1.25, reg/team/*:v2*, arch:arm64"></h2>
+<p class="dim" id="found" hidden></p><div class="scroll"><table id="images"></table></div>
 <p class="dim">As numbers: <a href="/v1/status">status</a>, <a href="/v1/peers">peers</a>,
 <a href="/v1/blobs">blobs</a>, <a href="/v1/pulls">pulls</a>, <a href="/metrics">metrics</a></p>
 </main>
@@ -99,11 +105,28 @@ const bar = (total, peers, upstream, local) => {
   return box;
 };
 const short = digest => digest ? digest.slice(0, 19) : "";
+let asked = 0;
+// What is typed is searched; nothing typed shows all.
+async function drawImages() {
+  const q = $("q").value.trim(), mine = ++asked;
+  const answer = await fetch(q ? "/v1/search?limit=100&q=" + encodeURIComponent(q) : "/v1/images");
+  const found = await answer.json();
+  if (mine !== asked) return;
+  const wrong = q && found.error;
+  const images = wrong ? [] : q ? found.images : found;
+  $("found").hidden = !wrong && !(q && (found.next || !found.whole));
+  $("found").textContent = wrong || "there are more: say more words";
+  fill($("images"), [["name"], ["digest"], ["size", "n"], ["platforms"], ["here"], ["holders", "n"]],
+    images.map(i => [i.name, code(short(i.digest)), i.size ? size(i.size) : "\u2013",
+      (i.platforms || []).join(", ") || "\u2013", i.here ? "yes" : "", i.holders]),
+    q ? "no image that this host knows of is that" : "no image is known yet");
+}
+$("q").addEventListener("input", () => drawImages().catch(() => {}));
 async function draw() {
   const get = path => fetch(path).then(answer => answer.json());
   try {
-    const [s, peers, pulls, images] = await Promise.all(
-      ["/v1/status", "/v1/peers", "/v1/pulls", "/v1/images"].map(get));
+    const [s, peers, pulls] = await Promise.all(
+      ["/v1/status", "/v1/peers", "/v1/pulls"].map(get));
     $("name").textContent = s.name;
     $("what").textContent = "shoal " + s.version + " · " + s.id.slice(0, 12) + " · " +
       (s.room.length ? "room " + s.room.join(", ") : "shares nothing") + " · " +
@@ -126,9 +149,7 @@ async function draw() {
         p.error ? p.state + ": " + p.error : p.state, size(p.size),
         bar(p.size, p.from_peers, p.from_upstream, p.resumed || 0), p.took_ms + " ms",
         p.sources.join(", ")]), "nothing was fetched yet");
-    fill($("images"), [["name"], ["digest"], ["here"], ["holders", "n"]],
-      images.map(i => [i.name, code(short(i.digest)), i.here ? "yes" : "", i.holders]),
-      "no image is known yet");
+    await drawImages();
   } catch (error) {
     $("what").textContent = "the agent does not answer";
   }

@@ -21,13 +21,25 @@ void ImageFinder::Take(const index::ImageChange& change, ImageSearch::Whose whos
 }
 
 void ImageFinder::Load(const index::Catalog& catalog) {
-  std::vector<index::ImageChange> batch;
+  // The holders of a name come one after the other.
+  std::vector<std::pair<index::ImageHolding, std::uint32_t>> batch;
+  const auto add = [&] {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [image, holders] : batch) {
+      search_.Add(now_(), image, ImageSearch::Whose::kPeer, holders);
+    }
+    batch.clear();
+  };
   catalog.EachImage([&](const index::CatalogImage& image) {
-    batch.push_back({image.name, std::nullopt,
-                     index::ImageHolding{image.name, image.digest, image.size, image.platforms}});
-    if (batch.size() == kBatch) OnPeers(std::exchange(batch, {}));
+    if (!batch.empty() && batch.back().first.name == image.name &&
+        batch.back().first.digest == image.digest) {
+      ++batch.back().second;
+      return;
+    }
+    if (batch.size() == kBatch) add();
+    batch.push_back({{image.name, image.digest, image.size, image.platforms}, 1});
   });
-  OnPeers(batch);
+  add();
 }
 
 void ImageFinder::OnPeers(const std::vector<index::ImageChange>& changes) {

@@ -27,13 +27,7 @@ Json ToJson(const index::SearchHit& hit) {
   image["name"] = Json::string(hit.image.name);
   image["digest"] = Json::string(ToString(hit.image.digest));
   image["size"] = Json::number(hit.image.size.count());
-  Json platforms = Json::array();
-  for (std::string_view rest = hit.image.platforms; !rest.empty();) {
-    const auto one = rest.substr(0, rest.find(','));
-    platforms[platforms.size()] = Json::string(std::string(one));
-    rest.remove_prefix(std::min(one.size() + 1, rest.size()));
-  }
-  image["platforms"] = platforms;
+  image["platforms"] = PlatformList(hit.image.platforms);
   image["here"] = Json::boolean(hit.here);
   image["holders"] = Json::number(hit.peers);
   image["match"] = Json::string(std::string(RankName(hit.rank)));
@@ -41,6 +35,16 @@ Json ToJson(const index::SearchHit& hit) {
 }
 
 }  // namespace
+
+Json PlatformList(std::string_view platforms) {
+  Json list = Json::array();
+  while (!platforms.empty()) {
+    const auto one = platforms.substr(0, platforms.find(','));
+    list[list.size()] = Json::string(std::string(one));
+    platforms.remove_prefix(std::min(one.size() + 1, platforms.size()));
+  }
+  return list;
+}
 
 AdminReply SearchReply(const ImageFinder& finder, const AdminRequest& request) {
   const auto value = [&](const char* name) {

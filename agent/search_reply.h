@@ -9,4 +9,7 @@ namespace shoal::agent {
 // ?q=WORDS&limit=N&after=CURSOR; docs/OPERATING.md, "Search".
 AdminReply SearchReply(const ImageFinder& finder, const AdminRequest& request);
 
+// "linux/amd64,linux/arm64" as an array.
+Json PlatformList(std::string_view platforms);
+
 }  // namespace shoal::agent

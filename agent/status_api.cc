@@ -269,19 +269,31 @@ Json StatusApi::Images() const {
   struct Row {
     bool here = false;
     std::set<PeerId> holders;
+    Bytes size;
+    std::string platforms;
+    void Learn(Bytes said, const std::string& on) {
+      if (said > Bytes(0)) size = said;
+      if (!on.empty()) platforms = on;
+    }
   };
   std::map<std::pair<std::string, Digest>, Row> rows;
   for (const auto& image : parts_.holdings.inventory().Images()) {
-    rows[{image.name, image.digest}].here = true;
+    auto& row = rows[{image.name, image.digest}];
+    row.here = true;
+    row.Learn(image.size, image.platforms);
   }
   for (const auto& image : parts_.catalog.Images("", kPageMax)) {
-    rows[{image.name, image.digest}].holders.insert(image.peer);
+    auto& row = rows[{image.name, image.digest}];
+    row.holders.insert(image.peer);
+    row.Learn(image.size, image.platforms);
   }
   Json images = Json::array();
   for (const auto& [key, row] : rows) {
     Json image = Json::object();
     image["name"] = Text(key.first);
     image["digest"] = Text(ToString(key.second));
+    image["size"] = Count(row.size.count());
+    image["platforms"] = PlatformList(row.platforms);
     image["here"] = Json::boolean(row.here);
     image["holders"] = Count(static_cast<std::int64_t>(row.holders.size()));
     Push(images, std::move(image));

@@ -36,10 +36,10 @@ class StatusApi {
     index::Catalog& catalog;
     fetch::Counters& counters;
     fetch::Containerd* containerd;
+    ImageFinder& finder;
     Rooms& rooms;
     // Takes in what `shoal join` wrote. Not on the loop.
     std::function<Status()> reload_rooms;
-    ImageFinder& finder;
   };
 
   explicit StatusApi(Parts parts);

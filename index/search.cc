@@ -120,7 +120,7 @@ void ImageSearch::SetText(Image& image, std::string_view name, std::string_view 
   text_ += text;
 }
 
-void ImageSearch::Add(Time now, const ImageHolding& holding, Whose whose) {
+void ImageSearch::Add(Time now, const ImageHolding& holding, Whose whose, std::uint32_t holders) {
   if (!IsImageName(holding.name) || !IsPlatforms(holding.platforms)) return;
   Handle handle = FindImage(holding.name, holding.digest);
   if (handle == kNoHandle) {
@@ -131,7 +131,7 @@ void ImageSearch::Add(Time now, const ImageHolding& holding, Whose whose) {
     made.since_s = static_cast<std::uint32_t>(
         std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()).count());
     made.here = whose == Whose::kOurs;
-    made.peers = whose == Whose::kOurs ? 0 : 1;
+    made.peers = whose == Whose::kOurs ? 0 : holders;
     SetText(made, holding.name, holding.platforms);
     handle = images_.Add(made);
     table_.Insert(HashOf(holding.name, holding.digest), handle,
@@ -149,7 +149,7 @@ void ImageSearch::Add(Time now, const ImageHolding& holding, Whose whose) {
     if (whose == Whose::kOurs) {
       image.here = true;
     } else {
-      ++image.peers;
+      image.peers += holders;
     }
   });
   Update(holding);
@@ -173,6 +173,9 @@ void ImageSearch::Update(const ImageHolding& holding) {
 void ImageSearch::Remove(std::string_view name, const Digest& digest, Whose whose) {
   const Handle handle = FindImage(name, digest);
   if (handle == kNoHandle) return;
+  const auto& held = images_[handle];
+  const bool stays = whose == Whose::kOurs ? held.peers > 0 : held.here || held.peers > 1;
+  if (!stays && (whose == Whose::kOurs ? held.here : held.peers > 0)) return Drop(handle);
   Move(handle, [&](Image& image) {
     if (whose == Whose::kOurs) {
       image.here = false;
@@ -180,7 +183,6 @@ void ImageSearch::Remove(std::string_view name, const Digest& digest, Whose whos
       --image.peers;
     }
   });
-  if (images_[handle].peers == 0 && !images_[handle].here) Drop(handle);
 }
 
 void ImageSearch::Drop(Handle handle) {

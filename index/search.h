@@ -15,7 +15,7 @@
 // image, intersects, and then looks at few images: at all that are left when they are few, else at
 // the first in the order of holders that are left.
 //
-// Memory, measured by `./dev bench search`: about 200 bytes a name of 45 bytes. At most
+// Memory, measured by `./dev bench search`: about 260 bytes a name of 57 bytes. At most
 // kSearchImagesMax images; more are not taken.
 #pragma once
 
@@ -61,9 +61,9 @@ class ImageSearch {
 
   enum class Whose { kPeer, kOurs };
 
-  // One more holder. Each Add is undone by a Remove with the same name, digest and whose.
-  // now: from any beginning.
-  void Add(Time now, const ImageHolding& image, Whose whose);
+  // One more holder, or `holders` more peers. Each is undone by a Remove with the same name, digest
+  // and whose. now: from any beginning.
+  void Add(Time now, const ImageHolding& image, Whose whose, std::uint32_t holders = 1);
   void Remove(std::string_view name, const Digest& digest, Whose whose);
   // A holder says more of what it holds.
   void Update(const ImageHolding& image);

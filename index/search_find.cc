@@ -11,6 +11,8 @@ namespace {
 // So many are all looked at, and sorted; of more the first in the order of holders are looked for.
 constexpr std::size_t kFew = 8192;
 constexpr std::size_t kStopEvery = 4096;  // steps
+// So many are looked at in order before dear narrowing: what is common is found among them.
+constexpr std::size_t kTry = 4000;
 // A shorter piece of a word stands in too many terms to be worth looking for.
 constexpr std::size_t kPieceMin = 3;
 
@@ -50,11 +52,20 @@ class ImageSearch::Work {
   SearchPage Run() {
     Narrow();
     // One more than asked for says whether there is another page.
+    if (left_->Count() > kFew && !dear_.empty()) {
+      if (TryInOrder()) return Finish();
+      Narrow(std::exchange(dear_, {}));
+    }
     if (left_->Count() <= kFew) {
       TakeFew(*left_, std::nullopt);
     } else {
       TakeMany();
     }
+    return Finish();
+  }
+
+ private:
+  SearchPage Finish() {
     if (page_.hits.size() > limit_) {
       page_.hits.pop_back();
       page_.next = ToText(last_);
@@ -62,7 +73,6 @@ class ImageSearch::Work {
     return std::move(page_);
   }
 
- private:
   // Counts what is looked at. Returns whether to go on.
   bool Step(std::size_t steps = 1) {
     steps_ += steps;
@@ -123,10 +133,8 @@ class ImageSearch::Work {
         Step(search_.terms_.Exactly(piece.word, found));
       } else if (piece.begins) {
         Step(search_.terms_.BeginningWith(piece.word, found, Most()));
-      } else if (piece.word.size() >= kPieceMin) {
-        Step(search_.terms_.Containing(piece.word, found, Most()));
       } else {
-        continue;
+        Step(search_.terms_.Containing(piece.word, found, Most()));
       }
       Keep(std::move(found));
     }
@@ -136,7 +144,12 @@ class ImageSearch::Work {
   void NarrowToPattern(std::string_view pattern) {
     for (std::size_t at = 0; at < pattern.size();) {
       const auto end = std::min(pattern.find_first_of("*?", at), pattern.size());
-      Narrow(PiecesOf(pattern.substr(at, end - at), at == 0, end == pattern.size()));
+      auto pieces = PiecesOf(pattern.substr(at, end - at), at == 0, end == pattern.size());
+      for (const auto& piece : pieces) {
+        if (!piece.begins && piece.word.size() >= kPieceMin) dear_.push_back(piece);
+      }
+      std::erase_if(pieces, [](const Piece& piece) { return !piece.begins; });
+      Narrow(pieces);
       at = end + 1;
     }
   }
@@ -241,16 +254,36 @@ class ImageSearch::Work {
     TakeInOrder(words, SearchRank::kWord);
   }
 
+  // Whether the page is full with what the first kTry in order hold. Patterns have one rank only.
+  bool TryInOrder() {
+    const auto rank = query_.patterns.empty() && !query_.texts.empty() ? std::optional<SearchRank>()
+                                                                       : SearchRank::kPattern;
+    if (!rank || (after_ && after_->rank != *rank)) return false;
+    std::size_t tried = 0;
+    search_.order_.Walk(Begin(*rank), [&](Handle handle) {
+      if (!left_->Test(handle)) return true;
+      if (++tried > kTry || !Step()) return false;
+      const auto& image = search_.images_[handle];
+      if (!IsAfterCursor(*rank, search_.PlaceOf(image))) return true;
+      if (Rank(image) == *rank) Take(handle, *rank);
+      return page_.hits.size() <= limit_;
+    });
+    if (page_.hits.size() > limit_) return true;
+    page_.hits.clear();
+    return false;
+  }
+
+  [[nodiscard]] SortedIds::Place Begin(SearchRank rank) const {
+    if (!after_ || after_->rank != rank) return {};
+    return search_.Seek({after_->holders, after_->since_s, after_->name, after_->digest});
+  }
+
   // The first of `bits` that are of `rank`.
   void TakeInOrder(const IdBits& bits, SearchRank rank) {
     if (page_.hits.size() > limit_ || !page_.whole || (after_ && after_->rank > rank)) return;
     if (bits.Count() <= kFew) return TakeFew(bits, rank);
-    SortedIds::Place from;
-    if (after_ && after_->rank == rank) {
-      from = search_.Seek({after_->holders, after_->since_s, after_->name, after_->digest});
-    }
     std::size_t passed = 0;
-    search_.order_.Walk(from, [&](Handle handle) {
+    search_.order_.Walk(Begin(rank), [&](Handle handle) {
       // A bit costs little beside an image: memory is read in order.
       if (++passed % 64 == 0 && !Step()) return false;
       if (!bits.Test(handle)) return true;
@@ -271,6 +304,7 @@ class ImageSearch::Work {
   const std::optional<Cursor> after_;
   const std::size_t limit_;
   std::optional<IdBits> left_;  // nullopt: all
+  std::vector<Piece> dear_;     // words of which only the middle or the end is known
   bool is_exact_ = true;        // left_ holds nothing that is not meant
   std::size_t steps_ = 0;
   std::size_t next_stop_ = 0;

@@ -7,6 +7,7 @@
 namespace shoal::index {
 namespace {
 
+constexpr std::string_view kMarks = "/=@";
 constexpr std::size_t kHolesMin = 1 << 20;  // less is not worth a compaction
 
 }  // namespace
@@ -34,10 +35,12 @@ SortedIds::Place SearchTerms::PlaceOf(std::string_view term) const {
 void SearchTerms::Add(std::string_view text, Handle image) {
   Handle handle = Find(text);
   if (handle == kNoHandle) {
-    Term made{static_cast<std::uint32_t>(text_.size()), static_cast<std::uint16_t>(text.size()),
-              image, nullptr};
-    text_ += text;
-    text_ += '\0';
+    const bool marked = !text.empty() && kMarks.find(text.front()) != kMarks.npos;
+    auto& all = texts_[marked ? 1 : 0];
+    Term made{static_cast<std::uint32_t>(all.size()), static_cast<std::uint16_t>(text.size()),
+              marked, image, nullptr};
+    all += text;
+    all += '\0';
     handle = terms_.Add(std::move(made));
     order_.InsertAt(PlaceOf(text), handle);
     table_.Insert(HashOf(text), handle, [this](Handle h) { return HashOf(TextOf(terms_[h])); });
@@ -65,28 +68,29 @@ void SearchTerms::Remove(std::string_view text, Handle image) {
 }
 
 void SearchTerms::Drop(Handle handle) {
-  const auto text = TextOf(terms_[handle]);
+  auto& term = terms_[handle];
+  const auto text = TextOf(term);
   order_.EraseAt(PlaceOf(text));
   table_.Erase(HashOf(text), handle, [this](Handle h) { return HashOf(TextOf(terms_[h])); });
   // Nobody finds it by Containing any more.
-  std::memset(text_.data() + terms_[handle].at, 0, text.size());
   holes_ += text.size() + 1;
+  std::memset(texts_[term.marked ? 1 : 0].data() + term.at, 0, text.size());
   terms_.Remove(handle);
-  if (holes_ > kHolesMin && holes_ > text_.size() / 2) Compact();
+  if (holes_ > kHolesMin && holes_ > (texts_[0].size() + texts_[1].size()) / 2) Compact();
 }
 
 void SearchTerms::Compact() {
-  std::string text;
-  text.reserve(text_.size() - holes_);
+  std::array<std::string, 2> texts;
   order_.Walk({}, [&](Handle handle) {
     auto& term = terms_[handle];
+    auto& text = texts[term.marked ? 1 : 0];
     const auto at = static_cast<std::uint32_t>(text.size());
     text += TextOf(term);
     text += '\0';
     term.at = at;
     return true;
   });
-  text_ = std::move(text);
+  texts_ = std::move(texts);
   holes_ = 0;
 }
 
@@ -119,15 +123,16 @@ std::size_t SearchTerms::BeginningWith(std::string_view prefix, IdBits& out,
 
 std::size_t SearchTerms::Containing(std::string_view text, IdBits& out, std::size_t most) const {
   std::size_t looked = 0;
-  const char* const end = text_.data() + text_.size();
-  const char* from = text_.data();
+  const auto& words = texts_[0];
+  const char* const end = words.data() + words.size();
+  const char* from = words.data();
   while (from < end && looked < most) {
     const auto* hit = static_cast<const char*>(
         memmem(from, static_cast<std::size_t>(end - from), text.data(), text.size()));
     if (hit == nullptr) break;
     // The whole term round the hit.
     const char* begin = hit;
-    while (begin > text_.data() && begin[-1] != '\0') --begin;
+    while (begin > words.data() && begin[-1] != '\0') --begin;
     const char* stop =
         static_cast<const char*>(std::memchr(hit, '\0', static_cast<std::size_t>(end - hit)));
     looked += Exactly({begin, static_cast<std::size_t>(stop - begin)}, out);

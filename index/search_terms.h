@@ -8,6 +8,7 @@
 // bytes for each image of a term that has several.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -30,7 +31,7 @@ class SearchTerms {
   // Each adds images to `out`, and returns in how many terms it looked: at most `most`.
   std::size_t Exactly(std::string_view term, IdBits& out) const;
   std::size_t BeginningWith(std::string_view prefix, IdBits& out, std::size_t most) const;
-  // Of terms in which `text` stands anywhere.
+  // Of words in which `text` stands anywhere.
   std::size_t Containing(std::string_view text, IdBits& out, std::size_t most) const;
 
   [[nodiscard]] std::size_t size() const { return order_.size(); }
@@ -38,14 +39,15 @@ class SearchTerms {
 
  private:
   struct Term {
-    std::uint32_t at = 0;  // in text_
+    std::uint32_t at = 0;  // in its text
     std::uint16_t length = 0;
+    bool marked = false;
     Handle only = kNoHandle;        // of one image; kNoHandle when `images` has them
     std::unique_ptr<IdSet> images;  // of several
   };
 
   [[nodiscard]] std::string_view TextOf(const Term& term) const {
-    return std::string_view(text_).substr(term.at, term.length);
+    return std::string_view(texts_[term.marked ? 1 : 0]).substr(term.at, term.length);
   }
   [[nodiscard]] std::uint64_t HashOf(std::string_view text) const;
   [[nodiscard]] Handle Find(std::string_view term) const;
@@ -55,8 +57,9 @@ class SearchTerms {
   void Compact();
 
   const std::uint64_t seed_;
-  // All texts, each followed by a zero byte, in no order; what is dropped leaves a hole.
-  std::string text_;
+  // All words, and all marked terms, each followed by a zero byte, in no order; what is dropped
+  // leaves a hole. Apart, so that looking into words reads no other.
+  std::array<std::string, 2> texts_;
   std::size_t holes_ = 0;
   Slab<Term> terms_;
   HandleTable table_;

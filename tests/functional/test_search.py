@@ -1,0 +1,108 @@
+"""Search: what one host pulled another finds, without a message."""
+
+import json
+
+from rig.image import make_image
+from rig.process import wait_until
+
+
+def search(agent, *words):
+    """(exit status, the answer) of `shoal search --json`."""
+    done = agent.verb("search", "--json", *words)
+    return done.returncode, json.loads(done.stdout) if done.stdout else None
+
+
+def pull(agent, reference):
+    agent.verb("pull", reference, check=True)
+
+
+def names(agent, *words):
+    status, answer = search(agent, *words)
+    return [image["name"] for image in answer["images"]] if status == 0 else []
+
+
+def test_an_image_pulled_on_one_host_is_found_on_others_with_the_network_off(rig):
+    image = make_image("team/web-app", layer_sizes=(1 << 20, 30_000))
+    other = make_image("team/database", layer_sizes=(20_000,))
+    registry = rig.registry()
+    registry.push(image)
+    registry.push(other)
+    a, b, c = (rig.agent(name, [registry]) for name in "abc")
+    reference, other_reference = registry.reference(image), registry.reference(other)
+    pull(a, reference)
+    pull(b, reference)
+    pull(a, other_reference)
+
+    def known():
+        answer = c.get("/v1/search?q=web-app")["images"]
+        return answer and answer[0]["holders"] == 2 and answer[0]["platforms"]
+    wait_until("c knows both holders and the platform", known)
+    wait_until("c knows the other image", lambda: names(c, "database"))
+    c.host.link(False)
+    for agent in (a, b):
+        agent.kill()
+
+    status, answer = search(c, "team/web-app")
+    assert status == 0 and answer["whole"] and answer["next"] == ""
+    (found,) = answer["images"]
+    assert found["name"] == reference
+    assert found["digest"] == image.top.digest
+    assert found["holders"] == 2 and not found["here"]
+    assert found["match"] == "exact"
+    assert found["platforms"] == ["linux/amd64"]
+    parts = [image.top, image.manifest, *image.blobs]
+    assert found["size"] == sum(part.size for part in parts)
+    assert names(c, "web") == [reference]
+    assert names(c, "app", "team") == [reference]
+    assert names(c, f"{registry.name}/team/*:1*", "arch:amd64") == [reference, other_reference]
+    assert names(c, image.top.digest[:20]) == [reference]
+    assert names(c, "arch:s390x") == []
+    assert names(c, "no-such-image") == []
+    nothing = c.verb("search", "no-such-image")
+    assert nothing.returncode == 1 and "no-such-image" in nothing.stderr
+    assert search(c, "size:5")[0] == 2
+
+    # Page by page.
+    first = c.get("/v1/search?q=team&limit=1")
+    second = c.get(f"/v1/search?q=team&limit=1&after={first['next']}")
+    assert [page["images"][0]["name"] for page in (first, second)] == [reference, other_reference]
+    assert second["next"] == ""
+    assert c.admin("GET", "/v1/search?q=team&limit=0").status == 400
+    assert c.admin("GET", "/v1/search?q=team&after=nonsense").status == 400
+    assert c.admin("GET", "/v1/search").status == 400
+
+
+def test_a_restarted_agent_searches_what_it_last_knew(rig):
+    image = make_image("team/web-app", layer_sizes=(30_000,))
+    registry = rig.registry()
+    registry.push(image)
+    a, b = (rig.agent(name, [registry]) for name in "ab")
+    pull(a, registry.reference(image))
+    wait_until("b knows it", lambda: names(b, "web-app"))
+    b.kill()
+    a.kill()
+    b.start()
+    wait_until("b finds it again", lambda: names(b, "web-app") == [registry.reference(image)])
+
+
+def test_what_is_here_is_found_and_goes_with_its_tag(rig):
+    image = make_image("team/web-app", layer_sizes=(30_000,))
+    registry = rig.registry()
+    registry.push(image)
+    agent = rig.agent("a", [registry])
+    pull(agent, registry.reference(image))
+    (found,) = search(agent, "web-app")[1]["images"]
+    assert found["here"] and found["holders"] == 0
+    assert agent.metrics()["shoal_search_images"] == 1
+
+
+def test_the_table_is_for_people(rig):
+    image = make_image("team/web-app", layer_sizes=(30_000,))
+    registry = rig.registry()
+    registry.push(image)
+    agent = rig.agent("a", [registry])
+    pull(agent, registry.reference(image))
+    table = agent.verb("search", "web").stdout
+    assert table.split("\n")[0].split() == ["IMAGE", "DIGEST", "SIZE", "PLATFORMS", "HERE",
+                                            "HOLDERS"]
+    assert registry.reference(image) in table
