@@ -409,6 +409,18 @@ Status Agent::MakeCore() {
           },
           MakeGate()},
       uploads);
+  known_peers_ = std::make_unique<KnownPeers>(KnownPeers::Ports{
+      loop_, *database_, config_.agent.data_dir + "/peers",
+      [this](std::size_t count_max) {
+        auto ids = discovery_->roster().Alive();
+        std::ranges::sort(ids);
+        if (ids.size() > count_max) ids.resize(count_max);
+        std::vector<index::SignedRecord> records;
+        for (const auto& id : ids) records.push_back(discovery_->roster().Find(id)->record);
+        return records;
+      },
+      [this](const index::SignedRecord& record) { discovery_->OnRecord(record); },
+      [this](const index::Endpoint& endpoint) { discovery_->OnEndpoint(endpoint); }});
   status_ = std::make_unique<StatusApi>(StatusApi::Parts{
       loop_, *discovery_, *holdings_, *fetcher_, *locals_, *store_, *pulls_, *catalog_, counters_,
       containerd_.get(), *finder_, *rooms_, [this] { return ReloadRooms(); }});
@@ -607,6 +619,7 @@ Status Agent::Listen() {
   loop_.Start();
   loop_.Post([this] {
     discovery_->Start();
+    known_peers_->Start();
     status_->Start();
   });
   status_->SetReady(true);

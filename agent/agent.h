@@ -16,6 +16,7 @@
 #include "agent/discovery.h"
 #include "agent/holdings.h"
 #include "agent/image_finder.h"
+#include "agent/known_peers.h"
 #include "agent/pulls.h"
 #include "agent/replicator.h"
 #include "agent/rooms.h"
@@ -106,6 +107,7 @@ class Agent {
   std::unique_ptr<fetch::LocalBlobs> locals_;
   std::unique_ptr<Describer> describer_;
   std::unique_ptr<Discovery> discovery_;
+  std::unique_ptr<KnownPeers> known_peers_;
   std::unique_ptr<Arbiters> arbiters_;
   std::unique_ptr<fetch::Fetcher> fetcher_;
   std::unique_ptr<proxy::TagResolver> tags_;

@@ -9,6 +9,8 @@ namespace shoal::agent {
 namespace {
 
 constexpr Duration kRecordLife = std::chrono::minutes(5);
+// Less than the half that is left when its owner renews it.
+constexpr Duration kRenewBefore = std::chrono::minutes(2);
 // News of our inventory: soon enough for a pull a second later, seldom enough for a busy host.
 constexpr Duration kNewsSpacing = std::chrono::milliseconds(250);
 // Peers asked directly whether they hold a blob that no index knows: a catalog may be a sync old.
@@ -326,6 +328,7 @@ void Discovery::OnKeys(const PeerId& peer, Result<index::KeysPage> page) {
   }
   if (page) {
     roster_.OnSynced(ports_.loop.Now(), peer, page->more, actions);
+    RenewRecord(peer);
     if (!page->changes.empty() && ports_.on_catalog_changed) ports_.on_catalog_changed();
   } else {
     spdlog::debug("sync with {}: {}", peer.Short(), page.error().text);
@@ -337,6 +340,15 @@ void Discovery::OnKeys(const PeerId& peer, Result<index::KeysPage> page) {
     roster_.OnSyncFailed(ports_.loop.Now(), peer, actions);
   }
   Perform(actions);
+}
+
+// A peer that answers has a newer record than one that ends soon. As long as an index tells of it
+// we never come here; when all are away, peers still know each other.
+void Discovery::RenewRecord(const PeerId& peer) {
+  const auto* view = roster_.Find(peer);
+  if (view == nullptr || view->record.record().expires - ports_.loop.Wall() > kRenewBefore) return;
+  const auto endpoint = Dial(peer);
+  if (endpoint) OnEndpoint(*endpoint);
 }
 
 void Discovery::Schedule() {

@@ -131,6 +131,7 @@ class Discovery {
   void Sync(const PeerId& peer);
   void OnKeys(const PeerId& peer, Result<index::KeysPage> page);
   void AskForPeers(const PeerId& peer);
+  void RenewRecord(const PeerId& peer);
   void Schedule();
   [[nodiscard]] bool IsBanned(const PeerId& peer) const;
 

@@ -47,7 +47,7 @@ class Holdings {
   // Who may see what has changed: peers begin anew with our log.
   void Restart(std::uint64_t epoch) {
     inventory_.Restart(epoch);
-    on_changed_();
+    hooks_.on_changed();
   }
 
   [[nodiscard]] const index::Inventory& inventory() const { return inventory_; }

@@ -10,6 +10,7 @@
 //   registrations.h   what an index server knows        rendezvous_messages.h   and its JSON
 //   namespaces.h, slab.h, handle_table.h, cookie.h, registration_rows.h   of which it is made
 //   waiters.h         who waits there for news
+//   server_choice.h   which of several index servers an agent uses
 //   search.h          images by their names, patterns, digests; search_query.h says what is asked,
 //   search_terms.h, search_ids.h   are what it is made of
 //   swarm_table.h     who takes part in which swarm     swarm_desk.h     asked at an index server

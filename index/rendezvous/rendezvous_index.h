@@ -13,18 +13,15 @@
 namespace shoal::index {
 
 // Rules
-// - One server is used at a time: the first of the list that answers, until it fails; then the
-//   next one. All state there is made anew.
-// - Our record is registered under our rooms and keys, again when it changes and at half the TTL.
-// - The room is asked for what is new all the time: the server waits for up to sync_interval until
-//   there is something. Several rooms are asked one after the other every sync_interval, give or
-//   take a quarter.
-// - A server that has forgotten us (it refuses our cookie) is told everything at once.
+// - Each room and key has its server (index/server_choice.h), the same for all agents with the same
+//   list. When it fails its keys go to the next in their order, and come back when it is back.
+// - What is done at a server is ServerSession's: our record is registered under our rooms and keys,
+//   and the rooms are asked for what is new all the time.
 // - A server without a pin in its URL is trusted on first use; the pin is kept in pin_file.
 class RendezvousIndex : public PeerIndex {
  public:
   struct Options {
-    std::vector<std::string> urls;  // "https://host:7383#PEERID", tried in order; at least one
+    std::vector<std::string> urls;  // "https://host:7383#PEERID", in any order; at least one
     std::string pin_file;
     Duration sync_interval = std::chrono::seconds(10);
     Duration ttl = std::chrono::minutes(5);  // of rooms; renewed at half of it
@@ -33,7 +30,7 @@ class RendezvousIndex : public PeerIndex {
     Duration patience = std::chrono::seconds(1);  // then a server is taken for dead
   };
 
-  // A server that is away is not an error: it is tried again every sync_interval.
+  // A server that is away is not an error: it is asked again and again.
   //
   // io, loop  outlive the index; callbacks arrive on `loop`, none after its end.
   // Errors    kInvalid for a URL that is none; those of the pin file.

@@ -242,8 +242,40 @@ TEST_F(RendezvousTest, GoesToTheNextServerWhenOneIsAway) {
   const auto server = Serve(100, port_);
   const auto a = Start(1, {Url(FreeTcpPort()), Url(port_)});
   a->index->Advertise(LiveRecord(a->key), 7, 1);
-  ASSERT_TRUE(loop_.RunUntil([&] { return a->index->status().ok; }));
-  EXPECT_EQ(a->index->status().target, Url(port_));
+  ASSERT_TRUE(loop_.RunUntil([&] {
+    const auto status = a->index->status();
+    return status.ok && status.text.starts_with("1 of 2 servers work");
+  })) << a->index->status().text;
+  EXPECT_THAT(a->index->status().target, HasSubstr(Url(port_)));
+}
+
+TEST_F(RendezvousTest, OfSeveralServersAllUseTheSameForARoomAndForASwarm) {
+  const std::uint16_t other_port = FreeTcpPort();
+  auto one = Serve(100, port_);
+  const auto two = Serve(101, other_port);
+  const auto a = Start(1, {Url(port_), Url(other_port)});
+  const auto b = Start(2, {Url(other_port), Url(port_)});
+  a->index->Advertise(LiveRecord(a->key), 7, 1);
+  b->index->Advertise(LiveRecord(b->key), 7, 1);
+  ASSERT_TRUE(loop_.RunUntil([&] { return a->seen.size() == 1 && b->seen.size() == 1; }));
+  std::vector<Digest> blobs;
+  for (int n = 1; n <= 20; ++n) blobs.push_back(BlobNo(n));
+  const auto leads = Ask(*a, blobs, true);
+  const auto seen = Ask(*b, blobs, true);
+  for (std::size_t i = 0; i < blobs.size(); ++i) {
+    ASSERT_TRUE(leads[i] && seen[i]) << i;
+    EXPECT_EQ(leads[i]->lead, a->key.id()) << i;
+    EXPECT_EQ(seen[i]->lead, a->key.id()) << i;
+  }
+  // One goes: a newcomer and those who are here meet at the other.
+  one.reset();
+  const auto c = Start(3, {Url(port_), Url(other_port)});
+  c->index->Advertise(LiveRecord(c->key), 7, 1);
+  ASSERT_TRUE(loop_.RunUntil([&] { return c->seen.size() == 2 && a->seen.contains(c->key.id()); }));
+  ASSERT_TRUE(loop_.RunUntil([&] {
+    const auto again = Ask(*c, blobs, false);
+    return std::ranges::all_of(again, [](const auto& answer) { return answer.has_value(); });
+  }));
 }
 
 TEST_F(RendezvousTest, TellsAServerThatBeganAnewEverything) {
