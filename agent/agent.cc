@@ -208,7 +208,11 @@ Status Agent::MakeCore() {
                  bool exact, std::shared_ptr<fetch::ByteSink> sink) {
             return upstream_->FetchRange(ref, digest, offset, end, exact, std::move(sink));
           },
-          [this](fetch::UpstreamPort::CallId call) { upstream_->Cancel(call); }, proxy::Now},
+          [this](fetch::UpstreamPort::CallId call) { upstream_->Cancel(call); }, proxy::Now,
+          [this](const std::string& registry) { return upstream_->ConfigOf(registry).connections; },
+          [this](fetch::UpstreamPort::CallId call, const std::string& registry) {
+            loop_.Post([this, call, registry] { slots_->OnUse(call, registry); });
+          }},
       proxy::RangedUpstream::Options{});
   peer_client_ = std::make_unique<fetch::PeerClient>(*client_);
 
@@ -273,6 +277,19 @@ Status Agent::MakeCore() {
         return name ? *name : digest;
       }};
   arbiters_ = std::make_unique<Arbiters>(std::move(arbiter_ports));
+  slots_ = std::make_shared<SlotKeeper>(
+      SlotKeeper::Ports{
+          loop_, key_.id(),
+          [this](const std::string& registry) { return upstream_->ConfigOf(registry).connections; },
+          [this](SlotKeeper::CallId call) { return ranged_upstream_->UseOf(call); },
+          [this](SlotKeeper::CallId call, int connections) {
+            return ranged_upstream_->SetShare(call, connections);
+          },
+          [this](const index::SwarmAsk& ask, auto done) {
+            arbiters_->Ask(
+                ask, [](const auto&) {}, std::move(done));
+          }},
+      Rng(rng.Next()));
   fetch::TransferPorts ports{
       loop_,
       *pool_,
@@ -643,6 +660,7 @@ void Agent::Stop() {
   if (admin_ == nullptr && loop_.running()) {
     loop_.Ask([this] {
       discovery_->StopIndexes();
+      slots_->Stop();
       fetcher_->StopAll();
       return 0;
     });

@@ -20,6 +20,7 @@
 #include "agent/pulls.h"
 #include "agent/replicator.h"
 #include "agent/rooms.h"
+#include "agent/slot_keeper.h"
 #include "agent/status_api.h"
 #include "fetch/containerd/containerd.h"
 #include "fetch/store/blob_store.h"
@@ -109,6 +110,7 @@ class Agent {
   std::unique_ptr<Discovery> discovery_;
   std::unique_ptr<KnownPeers> known_peers_;
   std::unique_ptr<Arbiters> arbiters_;
+  std::shared_ptr<SlotKeeper> slots_;  // owners: this; what it waits for holds it weakly
   std::unique_ptr<fetch::Fetcher> fetcher_;
   std::unique_ptr<proxy::TagResolver> tags_;
   std::unique_ptr<proxy::ManifestSource> manifests_;

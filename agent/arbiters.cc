@@ -14,6 +14,7 @@ struct Arbiters::Round {
   std::vector<Place> places;
   Met met;
   Done done;
+  bool for_slots = false;
 };
 
 void Arbiters::Ask(const index::SwarmAsk& ask, Met met, Done done) {
@@ -26,6 +27,7 @@ void Arbiters::Ask(const index::SwarmAsk& ask, Met met, Done done) {
   round->places.resize(servers + best.size());
   round->met = std::move(met);
   round->done = std::move(done);
+  round->for_slots = ask.slots.has_value();
   if (servers > 0) {
     ports_.ask_server(ask, [round](auto answer) { Take(round, 0, std::move(answer)); });
   }
@@ -40,12 +42,14 @@ void Arbiters::Ask(const index::SwarmAsk& ask, Met met, Done done) {
       });
     }
   }
-  ports_.loop.After(kArbiterPatience, [round] { Decide(*round, true); });
+  ports_.loop.After(ask.slots ? kSlotArbiterPatience : kArbiterPatience,
+                    [round] { Decide(*round, true); });
 }
 
 void Arbiters::Take(const std::shared_ptr<Round>& round, std::size_t rank,
                     std::optional<index::SwarmAnswer> answer) {
   Round::Place& place = round->places[rank];
+  if (answer && round->for_slots && !answer->slots) answer.reset();  // it keeps none
   if (answer && !answer->members.empty()) round->met(answer->members);
   place.over = true;
   place.answer = std::move(answer);

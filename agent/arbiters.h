@@ -16,6 +16,9 @@ namespace shoal::agent {
 inline constexpr std::size_t kArbiters = 3;
 // The best ranked arbiter may take so long; then the best that has answered counts.
 inline constexpr Duration kArbiterPatience = std::chrono::milliseconds(100);
+// For slots of a registry: another's word instead may let more connections be open than may be, and
+// whoever waits for a slot has time.
+inline constexpr Duration kSlotArbiterPatience = std::chrono::seconds(1);
 
 class Arbiters {
  public:
@@ -41,7 +44,7 @@ class Arbiters {
 
   // Tells the arbiters of the ask's digest. met: members, as they are named; done: once.
   // An index server that answers decides; else the best ranked peer of those that answered within
-  // kArbiterPatience.
+  // kArbiterPatience (kSlotArbiterPatience).
   void Ask(const index::SwarmAsk& ask, Met met, Done done);
   [[nodiscard]] bool any(const Digest& digest) const {
     return has_server() || !ports_.living(digest).empty();

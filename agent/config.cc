@@ -10,12 +10,14 @@
 
 #include "agent/config_keys.h"
 #include "base/units.h"
+#include "index/registry_slots.h"
 
 namespace shoal::agent {
 namespace {
 
-const std::vector<std::string> kRegistryFields = {
-    "host", "url", "ca", "insecure", "username", "password_file", "docker_config", "tag_ttl"};
+const std::vector<std::string> kRegistryFields = {"host",          "url",      "ca",
+                                                  "insecure",      "username", "password_file",
+                                                  "docker_config", "tag_ttl",  "connections"};
 const std::vector<std::string> kReplicateFields = {"images", "copies"};
 
 Error Unknown(std::string_view origin, const std::string& name,
@@ -80,6 +82,15 @@ Status ReadRegistry(Config& config, const toml::table& table, std::string_view o
       const auto* flag = node.as_boolean();
       if (flag == nullptr) return Error{Code::kInvalid, where + ".insecure must be true or false"};
       entry.insecure = flag->get();
+      continue;
+    }
+    if (field == "connections") {
+      const auto* number = node.as_integer();
+      if (number == nullptr || number->get() < 0 || number->get() > index::kSlotsMax) {
+        return Error{Code::kInvalid, where + ".connections must be a number from 0 (no bound) to " +
+                                         std::to_string(index::kSlotsMax)};
+      }
+      entry.connections = static_cast<int>(number->get());
       continue;
     }
     if (text == nullptr) return Error{Code::kInvalid, where + "." + field + " must be a string"};
@@ -317,6 +328,7 @@ std::string ShowConfig(const Config& config) {
     add("password_file", entry.password_file);
     add("docker_config", entry.docker_config);
     add("tag_ttl", FormatDuration(entry.tag_ttl));
+    if (entry.connections > 0) text += "connections = " + std::to_string(entry.connections) + "\n";
   }
   for (const auto& entry : config.replicate) {
     text += "\n[[replicate]]\nimages = [";

@@ -26,6 +26,7 @@ struct RegistryEntry {
   std::string password_file;
   std::string docker_config;
   Duration tag_ttl = std::chrono::seconds(60);
+  int connections = 0;  // of all hosts together, for blobs; 0: no bound
 };
 
 struct ReplicateEntry {

@@ -52,6 +52,7 @@ Result<proxy::Registries> MakeRegistries(const Config& config) {
     registry.ca_file = entry.ca;
     registry.insecure = entry.insecure;
     registry.tag_ttl = entry.tag_ttl;
+    registry.connections = entry.connections;
     if (!entry.ca.empty()) {
       if (auto read = ReadFile(entry.ca); !read) return read.error().In(where);
     }

@@ -79,6 +79,7 @@ void Download::Impl::OnWaiting(RequestId id) {
   if (found == requests_.end()) return;
   Request& request = found->second;
   request.last_byte = now_;
+  request.waited_at = now_;
   if (request.kind == Request::Kind::kPieces) request.asked_at = now_;  // nor is its peer slow
   progress_at_ = now_;  // those before it have bounds of their own
 }

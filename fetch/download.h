@@ -24,7 +24,8 @@
 //    Where there are arbiters (limits.arbitrated) an upstream that is wanted is asked only by the
 //    swarm's lead (AskSwarm, OnSwarm; docs/SWARM.md); by anybody when no arbiter answers
 //    (OnSwarmFailed), or when neither the lead nor anybody else brought a byte for
-//    limits.lead_budget. A lead that loses the lead stops asking the upstream.
+//    limits.lead_budget. A lead that loses the lead stops asking the upstream. One that has to wait
+//    for its turn says so, and is waited for (index::kLeadWaitMax).
 // 4. A request without a byte for limits.stall (upstream: limits.upstream_stall) is cancelled, its
 //    pieces go elsewhere at once, and its peer is asked nothing for a while (doubling, from
 //    limits.stall up to kPenaltyMax). Any other failure of a peer is treated alike. A request that
@@ -128,6 +129,7 @@ struct AskSwarm {
   bool whole = false;
   bool leaving = false;
   std::int64_t progress = 0;  // bytes from the upstream
+  bool waiting = false;       // the request to the upstream waits for its turn
 };
 // Look for holders in the peer index; answer with OnHolders and then OnResolved.
 struct ResolveHolders {};
@@ -171,6 +173,7 @@ struct SwarmView {
   bool we_lead = false;
   std::optional<PeerId> lead;  // somebody else
   std::vector<PeerId> members;
+  bool lead_waits = false;  // for its turn at the upstream
 };
 
 // Where the bytes came from, for status, metrics and `Shoal-Source`.

@@ -65,6 +65,9 @@ inline constexpr double kSlowFactor = 10;
 inline constexpr Duration kSlowTime = std::chrono::seconds(2);
 // An arbiter's silence; the shell ends an asking earlier.
 inline constexpr Duration kSwarmSilence = std::chrono::seconds(1);
+// A request of which was said, so long ago, that it waits may still be waiting. The shell says so
+// at every deadline.
+inline constexpr Duration kWaitingFresh = std::chrono::milliseconds(500);
 
 // A piece that did not match the states that its sender vouched for. An honest sender may have
 // changed its mind meanwhile: its map, asked again, tells.
@@ -125,6 +128,7 @@ struct Request {
   bool sized = false;  // upstream: OnUpstreamSize came
   Time asked_at{};
   Time last_byte{};
+  std::optional<Time> waited_at;  // it had not been sent yet
   Duration stall{};
   Bytes expected;  // 0: unknown
   Bytes received;
@@ -237,6 +241,7 @@ class Download::Impl {
   [[nodiscard]] bool WishesLead() const;
   [[nodiscard]] bool MayAskUpstream() const;
   void LoseLead();
+  [[nodiscard]] bool WaitsForUpstream() const;
   void EndSwarm(bool whole);
 
   // Chains.
@@ -386,6 +391,7 @@ class Download::Impl {
   std::optional<Time> busy_since_;
   std::optional<PeerId> lead_;  // somebody else
   int lead_at_ = -1;            // its place, unless another took it
+  std::optional<Time> lead_waits_since_;
   bool started_ = false;
   bool finished_ = false;
   bool end_failed_ = false;  // the last piece failed under the chain we go by

@@ -37,6 +37,19 @@ void Download::Impl::OnSwarm(const SwarmView& view) {
     OnMember(*lead_);
   }
   for (const PeerId& peer : view.members) OnMember(peer);
+  if (!view.lead_waits) {
+    lead_waits_since_.reset();
+  } else {
+    // It goes to the registry in its turn: nobody is to go there in its place.
+    if (!lead_waits_since_) lead_waits_since_ = now_;
+    if (now_ < *lead_waits_since_ + index::kLeadWaitMax) progress_at_ = now_;
+  }
+}
+
+bool Download::Impl::WaitsForUpstream() const {
+  const auto found = requests_.find(upstream_request_);
+  return found != requests_.end() && found->second.waited_at &&
+         now_ < *found->second.waited_at + kWaitingFresh;
 }
 
 void Download::Impl::MeetAgain() {
@@ -87,7 +100,7 @@ void Download::Impl::AskArbiters() {
   // Give or take a quarter, so that members do not ask in step.
   const auto pace = static_cast<std::uint64_t>(index::kSwarmPace.count());
   swarm_at_ = now_ + Duration(static_cast<std::int64_t>(pace * 3 / 4 + rng_.Below(pace / 2)));
-  Emit(AskSwarm{wishes, false, false, sources_.upstream.count()});
+  Emit(AskSwarm{wishes, false, false, sources_.upstream.count(), WaitsForUpstream()});
 }
 
 void Download::Impl::EndSwarm(bool whole) {

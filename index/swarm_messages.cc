@@ -9,7 +9,9 @@ std::string EncodeSwarmAnswer(const SwarmAnswer& answer) {
     const auto lease = std::chrono::duration_cast<std::chrono::milliseconds>(answer.lease);
     text += "\"lead\":\"" + answer.lead->Hex() +
             "\",\"lease_ms\":" + std::to_string(lease.count()) + ",";
+    if (answer.lead_waits) text += "\"waiting\":true,";
   }
+  if (answer.slots) text += "\"slots\":" + std::to_string(*answer.slots) + ",";
   text += "\"members\":[";
   for (const PeerId& member : answer.members) {
     if (text.back() != '[') text += ',';
@@ -35,6 +37,16 @@ Result<SwarmAnswer> ReadSwarmAnswer(const Json& object) {
     if (!lease) return lease.error();
     answer.lead = *id;
     answer.lease = std::chrono::milliseconds(*lease);
+    if (object.has_field("waiting")) {
+      const auto waiting = GetBool(object, "waiting");
+      if (!waiting) return waiting.error();
+      answer.lead_waits = *waiting;
+    }
+  }
+  if (object.has_field("slots")) {
+    const auto slots = GetInt(object, "slots", 0, kSlotsOfOne);
+    if (!slots) return slots.error();
+    answer.slots = static_cast<int>(*slots);
   }
   const auto members = GetArray(object, "members", kMembersTakenMax);
   if (!members) return members.error();

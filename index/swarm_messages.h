@@ -15,7 +15,7 @@ inline constexpr std::size_t kSwarmAnswerBytesMax = std::size_t{16} << 10;
 inline constexpr std::size_t kMembersTakenMax = 128;
 
 // {"lead": "<peer id>", "lease_ms": 900, "members": ["<peer id>", ...]}; lead and lease_ms are
-// absent when nobody leads.
+// absent when nobody leads; "waiting": true when the lead waits; "slots": N to who asked for some.
 std::string EncodeSwarmAnswer(const SwarmAnswer& answer);
 // Errors: kInvalid, kExhausted for more than kSwarmAnswerBytesMax.
 Result<SwarmAnswer> DecodeSwarmAnswer(std::string_view text);

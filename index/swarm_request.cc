@@ -9,6 +9,8 @@ namespace shoal::index {
 namespace {
 
 constexpr std::string_view kVerb = "swarm";
+constexpr std::int64_t kSlotNumberMax = 1'000'000;
+
 Json ToJson(const SwarmAsk& ask) {
   auto json = Json::object();
   json["digest"] = Json::string(shoal::ToString(ask.digest));
@@ -16,6 +18,13 @@ Json ToJson(const SwarmAsk& ask) {
   if (ask.whole) json["whole"] = Json::boolean(true);
   if (ask.leaving) json["leaving"] = Json::boolean(true);
   if (ask.progress != 0) json["progress"] = Json::number(ask.progress);
+  if (ask.waiting) json["waiting"] = Json::boolean(true);
+  if (ask.slots) {
+    auto& slots = json["slots"] = Json::object();
+    slots["want"] = Json::number(ask.slots->want);
+    slots["held"] = Json::number(ask.slots->held);
+    slots["of"] = Json::number(ask.slots->most);
+  }
   return json;
 }
 
@@ -28,6 +37,15 @@ Status ReadFlag(const Json& json, const std::string& member, bool& out) {
   return Ok();
 }
 
+// What is absurd is brought to the limits by RegistrySlots.
+Result<SlotAsk> ReadSlots(const Json& json) {
+  const auto want = GetInt(json, "want", 0, kSlotNumberMax);
+  const auto held = GetInt(json, "held", 0, kSlotNumberMax);
+  const auto most = GetInt(json, "of", 1, kSlotNumberMax);
+  if (!want || !held || !most) return Error{Code::kInvalid, "slots: want, held and of are numbers"};
+  return SlotAsk{static_cast<int>(*want), static_cast<int>(*held), static_cast<int>(*most)};
+}
+
 Result<SwarmAsk> ReadAsk(const Json& json, const PeerId& peer) {
   SwarmAsk ask;
   ask.peer = peer;
@@ -38,13 +56,19 @@ Result<SwarmAsk> ReadAsk(const Json& json, const PeerId& peer) {
   ask.digest = *digest;
   for (const auto& [member, flag] :
        {std::pair("wants_lead", &ask.wants_lead), std::pair("whole", &ask.whole),
-        std::pair("leaving", &ask.leaving)}) {
+        std::pair("leaving", &ask.leaving), std::pair("waiting", &ask.waiting)}) {
     if (auto read = ReadFlag(json, member, *flag); !read) return read.error();
   }
   if (json.has_field("progress")) {
     const auto progress = GetInt(json, "progress", 0, kJsonIntMax);
     if (!progress) return progress.error();
     ask.progress = *progress;
+  }
+  if (json.has_field("slots")) {
+    if (!json.at("slots").is_object()) return Error{Code::kInvalid, "slots is an object"};
+    auto slots = ReadSlots(json.at("slots"));
+    if (!slots) return slots.error();
+    ask.slots = *slots;
   }
   return ask;
 }

@@ -48,6 +48,11 @@ void SwarmTable::Forget(const Digest& digest) {
 }
 
 SwarmAnswer SwarmTable::OnAsk(Time now, const SwarmAsk& ask) {
+  if (ask.slots) {
+    SwarmAnswer answer;
+    answer.slots = slots_.OnAsk(now, ask.digest, ask.peer, *ask.slots);
+    return answer;
+  }
   OnDeadline(now);
   Blob& blob = Touch(now, ask.digest);
   if (ask.leaving) {
@@ -78,7 +83,8 @@ void SwarmTable::DecideLead(Time now, Blob& blob, const SwarmAsk& ask) {
       return;
     }
     blob.lease_until = now + kLeadLease;
-    if (ask.progress > blob.progress) {
+    blob.lead_waits = ask.waiting && now < blob.led_since + kLeadWaitMax;
+    if (ask.progress > blob.progress || blob.lead_waits) {
       blob.progress = ask.progress;
       blob.progress_at = now;
     }
@@ -89,6 +95,8 @@ void SwarmTable::DecideLead(Time now, Blob& blob, const SwarmAsk& ask) {
   if (blob.lead && !stalled) return;
   if (stalled) blob.patience = std::min(blob.patience * 2, kLeadPatienceMax);
   blob.lead = ask.peer;
+  blob.led_since = now;
+  blob.lead_waits = ask.waiting;
   blob.lease_until = now + kLeadLease;
   blob.progress = ask.progress;
   blob.progress_at = now;
@@ -99,6 +107,7 @@ SwarmAnswer SwarmTable::AnswerFor(Time now, const Blob& blob, const PeerId& aske
   if (blob.lead && now < blob.lease_until) {
     answer.lead = blob.lead;
     answer.lease = blob.lease_until - now;
+    answer.lead_waits = blob.lead_waits;
   }
   std::vector<std::pair<std::uint64_t, PeerId>> members;
   members.reserve(blob.members.size());
@@ -136,6 +145,7 @@ Time SwarmTable::NextDeadline() const {
 }
 
 void SwarmTable::CheckInvariants() const {
+  slots_.CheckInvariants();
   SHOAL_CHECK(order_.size() == blobs_.size());
   SHOAL_CHECK(blobs_.size() <= limits_.blobs_max);
   for (const auto& [digest, blob] : blobs_) {

@@ -11,7 +11,8 @@
 //   wish gives it back.
 // - The lead says how far it got. When that has not grown for the blob's patience, the next other
 //   member that wishes it takes the lease over, and the patience doubles (kLeadPatience to
-//   kLeadPatienceMax). The old lead hears so in its next answer.
+//   kLeadPatienceMax). The old lead hears so in its next answer. A lead that waits for its turn at
+//   the upstream is not stalled, for kLeadWaitMax.
 // - Members are given with the lead before all, then those that have all of it, then the others,
 //   each those first that were heard of last; at most kMembersGiven, never the asker.
 // - A full table forgets the blob that was asked about longest ago.
@@ -26,12 +27,14 @@
 
 #include "base/digest.h"
 #include "base/time.h"
+#include "index/registry_slots.h"
 
 namespace shoal::index {
 
 inline constexpr Duration kLeadLease = std::chrono::milliseconds(900);
 inline constexpr Duration kLeadPatience = std::chrono::milliseconds(1500);
 inline constexpr Duration kLeadPatienceMax = std::chrono::seconds(30);
+inline constexpr Duration kLeadWaitMax = std::chrono::minutes(2);
 // Members ask again at this pace, and the lead renews at it: a third of the lease.
 inline constexpr Duration kSwarmPace = std::chrono::milliseconds(300);
 inline constexpr Duration kMemberLife = std::chrono::seconds(5);
@@ -41,6 +44,7 @@ inline constexpr std::size_t kMembersGiven = 48;
 struct SwarmLimits {
   std::size_t blobs_max = 20'000;   // a member costs about 100 bytes
   std::size_t members_max = 1'000;  // of a blob; the oldest makes room
+  RegistrySlots::Limits slots{};
 };
 
 // What a member says of itself.
@@ -51,18 +55,24 @@ struct SwarmAsk {
   bool whole = false;         // it has all of the blob
   bool leaving = false;       // it fetches no longer, and holds nothing worth asking for
   std::int64_t progress = 0;  // bytes it has had from the upstream; grows while a lead is alive
+  bool waiting = false;       // it would read the upstream, but has to wait for a slot
+  // Asks for slots of a registry instead; the digest is that of its name. Then nothing of the above
+  // counts.
+  std::optional<SlotAsk> slots{};
 };
 
 struct SwarmAnswer {
   std::optional<PeerId> lead;  // may be the asker
   Duration lease{0};           // what is left of it
   std::vector<PeerId> members;
+  bool lead_waits = false;
+  std::optional<int> slots{};  // how many the asker may have; only where it asked for some
   bool operator==(const SwarmAnswer&) const = default;
 };
 
 class SwarmTable {
  public:
-  explicit SwarmTable(SwarmLimits limits) : limits_(limits) {}
+  explicit SwarmTable(SwarmLimits limits) : limits_(limits), slots_(limits.slots) {}
 
   SwarmAnswer OnAsk(Time now, const SwarmAsk& ask);
   // A peer is gone: its leads are free at once.
@@ -87,6 +97,8 @@ class SwarmTable {
     std::int64_t progress = 0;
     Time progress_at{};
     Duration patience = kLeadPatience;
+    Time led_since{};
+    bool lead_waits = false;
     std::list<Digest>::iterator place;  // in order_
     Time used{};
   };
@@ -100,6 +112,7 @@ class SwarmTable {
   std::uint64_t next_number_ = 1;
   std::unordered_map<Digest, Blob> blobs_;
   std::list<Digest> order_;  // the one asked about longest ago first
+  RegistrySlots slots_;
 };
 
 // The `count` best of `peers` as arbiters of `digest`, best first: highest random weight of peer id

@@ -39,6 +39,15 @@ Bytes RangePlan::OnBytes(Time now, LaneId lane, Bytes count, bool* done) {
 
 void RangePlan::Measure(Time now) {
   if (tried_) return;
+  if (target_ > most_) {
+    // What was to be tried is not to be had yet.
+    measuring_ = false;
+    measure_from_ = now + kSettle;
+    if (Left() >= kLargeRest) return;
+    target_ = most_;
+    tried_ = true;
+    return;
+  }
   if (!measure_from_) measure_from_ = now + kSettle;
   if (now < *measure_from_) return;
   if (!measuring_) {
@@ -93,10 +102,11 @@ RangePlan::Ask RangePlan::Begin(Bytes begin, Bytes stop, bool open) {
   return {id, begin, open ? std::nullopt : std::optional(stop), ranges_ && !open};
 }
 
-std::vector<RangePlan::Ask> RangePlan::Next(int room) {
+std::vector<RangePlan::Ask> RangePlan::Next(int room, int connections) {
   std::vector<Ask> asks;
   if (!end_) return asks;
-  while (lanes() < target_) {
+  const int target = std::min(target_, most_);
+  while (lanes() < target && static_cast<int>(asks.size()) < connections) {
     if (!gaps_.empty()) {
       const auto [begin, stop] = *gaps_.begin();
       gaps_.erase(gaps_.begin());
@@ -110,7 +120,7 @@ std::vector<RangePlan::Ask> RangePlan::Next(int room) {
       first.stop = asked_ = first.at + kRange;
     }
     if (asked_ == *end_) break;
-    if (target_ == 1) {
+    if (target == 1) {
       // No longer in parallel: one stream to the end.
       asks.push_back(Begin(asked_, *end_, true));
       asked_ = *end_;
@@ -150,7 +160,7 @@ Bytes RangePlan::Left() const {
 
 void RangePlan::CheckInvariants() const {
   SHOAL_CHECK(target_ >= 1 && target_ <= limits_.lanes_max);
-  SHOAL_CHECK(lanes() <= limits_.lanes_max);
+  SHOAL_CHECK(lanes() <= limits_.lanes_max && most_ >= 1);
   if (!end_) return;
   std::map<Bytes, Bytes> parts = gaps_;
   for (const auto& [id, lane] : lanes_) {

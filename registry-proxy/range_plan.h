@@ -15,6 +15,8 @@
 //   of trying: what is left is read by one stream. One that is cut is asked again for the rest of
 //   its range, with one connection less; after kCutsMax in a row without kCutsForgiven the whole
 //   fails, and whoever asked begins where it ended.
+// - Where connections are bounded (SetMost) there are no more than that, as those that are too many
+//   end; a further one that is not to be had is waited for before anything is measured.
 #pragma once
 
 #include <cstdint>
@@ -50,7 +52,7 @@ class RangePlan {
     bool exact = false;        // an answer that is no range is of no use
   };
 
-  explicit RangePlan(Limits limits) : limits_(limits) {}
+  explicit RangePlan(Limits limits) : limits_(limits), most_(limits.lanes_max) {}
 
   // The first stream, of [begin, end); end is what is asked for, or the blob's.
   Ask Start(Bytes begin);
@@ -62,7 +64,12 @@ class RangePlan {
   // The lane ended early. refused: as a range, rather than cut. False: the whole fails.
   bool OnFailed(LaneId lane, bool refused);
   // What to ask now. room: ranges that may be asked ahead of the first that is not complete.
-  std::vector<Ask> Next(int room);
+  // connections: that may be opened now.
+  std::vector<Ask> Next(int room, int connections);
+  // How many connections there may be from now on, all together; at least 1.
+  void SetMost(int connections) { most_ = connections; }
+  // How many there should be.
+  [[nodiscard]] int Wish() const { return target_; }
 
   // Where a lane's next byte belongs.
   [[nodiscard]] std::optional<Bytes> PositionOf(LaneId lane) const;
@@ -91,6 +98,7 @@ class RangePlan {
   std::map<LaneId, Lane> lanes_;
   std::map<Bytes, Bytes> gaps_;  // asked for, and lost: begin to end
   int target_ = 1;
+  int most_ = 1;        // set by the constructor
   bool tried_ = false;  // no further connection will be tried
   bool ranges_ = true;  // none was refused
 

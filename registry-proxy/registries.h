@@ -20,6 +20,7 @@ struct RegistryConfig {
   bool insecure = false;  // http when no url is given; https is not verified
   std::optional<Credentials> credentials;
   Duration tag_ttl = std::chrono::seconds(60);
+  int connections = 0;  // that read blobs, of all hosts together; 0: no bound
 };
 
 // The URL to put "/v2/..." behind, without a slash at its end.

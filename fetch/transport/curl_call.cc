@@ -105,6 +105,7 @@ Status CurlCall::Prepare(CURL* easy, const CurlSettings& settings) {
     Set(easy, CURLOPT_SOCKOPTDATA, static_cast<void*>(this));
   }
   Set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+  Set(easy, CURLOPT_FORBID_REUSE, call_.close ? 1L : 0L);
   Set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   // Blobs are large and few: a TCP connection each beats streams that share one window. It also
   // keeps one framing for "cut short", for peers and upstreams alike.

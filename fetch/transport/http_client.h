@@ -71,6 +71,8 @@ struct HttpCall {
   // A short answer, or one that the other side holds back on purpose: it has connections besides
   // those of the calls that bring much, and neither waits for the other. Get sets it.
   bool small = false;
+  // The connection is closed after it rather than kept.
+  bool close = false;
 };
 
 // "https://<id>.peer.shoal<path>", or for an unknown id "https://unknown.peer.shoal<path>".

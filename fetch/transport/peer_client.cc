@@ -106,6 +106,11 @@ void PeerClient::AskSwarm(const PeerId& peer, const index::Endpoint& endpoint,
   if (ask.wants_lead) path += "&lead=1";
   if (ask.whole) path += "&whole=1";
   if (ask.leaving) path += "&leaving=1";
+  if (ask.waiting) path += "&waiting=1";
+  if (ask.slots) {
+    path += "&slots=" + std::to_string(ask.slots->want) +
+            "&held=" + std::to_string(ask.slots->held) + "&of=" + std::to_string(ask.slots->most);
+  }
   HttpCall call;
   call.method = "POST";
   call.url = PeerUrl(peer, endpoint, path);

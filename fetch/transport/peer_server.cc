@@ -201,18 +201,34 @@ void PeerServer::Swarm(const HttpRequest& request, const Digest& digest,
   if (!lead || !whole || !leaving || !progress || *progress < 0) {
     return respond(Refuse(400, "lead, whole, leaving and progress must be numbers"));
   }
-  const index::SwarmAsk ask{.peer = *request.peer,
-                            .digest = digest,
-                            .wants_lead = *lead != 0,
-                            .whole = *whole != 0,
-                            .leaving = *leaving != 0,
-                            .progress = *progress};
+  const auto waiting = QueryNumber(request.target, "waiting", 0);
+  const auto most = QueryNumber(request.target, "of", 0);
+  const auto want = QueryNumber(request.target, "slots", 0);
+  const auto held = QueryNumber(request.target, "held", 0);
+  if (!waiting || !most || !want || !held) {
+    return respond(Refuse(400, "waiting, slots, held and of must be numbers"));
+  }
+  index::SwarmAsk ask{.peer = *request.peer,
+                      .digest = digest,
+                      .wants_lead = *lead != 0,
+                      .whole = *whole != 0,
+                      .leaving = *leaving != 0,
+                      .progress = *progress,
+                      .waiting = *waiting != 0};
+  if (*most != 0) {
+    // What is absurd is brought to the limits by RegistrySlots.
+    const auto bounded = [](std::int64_t n) {
+      return static_cast<int>(std::clamp<std::int64_t>(n, 0, 1'000'000));
+    };
+    ask.slots = index::SlotAsk{bounded(*want), bounded(*held), bounded(*most)};
+  }
   const std::string room(QueryText(request.target, "room", index::kOpenRoom));
   ports_.loop.Post([self = shared_from_this(), ask, room, respond = std::move(respond)] {
     const auto answer = self->ports_.swarm(room, ask);
     if (!answer) return respond(NoRoom());
     respond(JsonReply(index::EncodeSwarmAnswer(*answer), false));
-    if (ask.whole || ask.leaving || !self->ports_.gate.may_share(ask.peer, ask.digest)) return;
+    if (ask.slots || ask.whole || ask.leaving) return;
+    if (!self->ports_.gate.may_share(ask.peer, ask.digest)) return;
     self->ports_.fetcher.OnMember(ask.digest, ask.peer);
   });
 }

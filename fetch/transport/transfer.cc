@@ -346,7 +346,8 @@ void Transfer::Do(const AskSwarm& action) {
        .wants_lead = action.wants_lead,
        .whole = action.whole,
        .leaving = action.leaving,
-       .progress = action.progress},
+       .progress = action.progress,
+       .waiting = action.waiting},
       [weak](const std::vector<PeerId>& members) {
         const auto self = weak.lock();
         if (!self) return;
@@ -361,6 +362,7 @@ void Transfer::Do(const AskSwarm& action) {
           view.we_lead = answer->lead == self->ports_.self;
           if (!view.we_lead) view.lead = answer->lead;
           view.members = answer->members;
+          view.lead_waits = answer->lead_waits;
           self->download_.OnSwarm(now, view, out);
         });
       });

@@ -8,8 +8,16 @@ namespace {
 
 class LaneSink : public fetch::ByteSink {
  public:
-  LaneSink(std::shared_ptr<RangedCall> call, RangePlan::LaneId lane)
-      : call_(std::move(call)), lane_(lane) {}
+  // slot  to be given back when this goes: with the last thing that the client knows of the call.
+  LaneSink(std::shared_ptr<RangedCall> call, RangePlan::LaneId lane, bool slot)
+      : call_(std::move(call)), lane_(lane), slot_(slot) {}
+  ~LaneSink() override {
+    if (slot_) call_->OnClosed();
+  }
+  LaneSink(const LaneSink&) = delete;
+  LaneSink& operator=(const LaneSink&) = delete;
+
+  void OnTurn() override { call_->OnTurn(); }
   bool OnStart(Bytes blob, Bytes offset) override { return call_->OnStart(lane_, blob, offset); }
   bool OnBytes(ByteSpan bytes) override { return call_->OnBytes(lane_, bytes); }
   void OnDone(Status status) override { call_->OnDone(lane_, std::move(status)); }
@@ -17,6 +25,7 @@ class LaneSink : public fetch::ByteSink {
  private:
   std::shared_ptr<RangedCall> call_;  // owners: its connections' sinks, and RangedShared
   RangePlan::LaneId lane_;
+  bool slot_;
 };
 
 }  // namespace
@@ -33,6 +42,45 @@ void RangedShared::GiveRooms(int count) {
   rooms += count;
 }
 
+int RangedShared::TakeSlots(fetch::UpstreamPort::CallId id, int wanted) {
+  const std::lock_guard lock(mutex);
+  const auto found = slots.find(id);
+  if (found == slots.end() || found->second.use.over) return 0;
+  SlotShare::Use& use = found->second.use;
+  const int taken = std::clamp(found->second.share - use.open, 0, wanted);
+  use.open += taken;
+  use.begun = use.begun || taken > 0;
+  return taken;
+}
+
+void RangedShared::GiveSlots(fetch::UpstreamPort::CallId id, int count) {
+  const std::lock_guard lock(mutex);
+  if (const auto found = slots.find(id); found != slots.end()) found->second.use.open -= count;
+}
+
+void RangedShared::Wish(fetch::UpstreamPort::CallId id, int connections) {
+  {
+    const std::lock_guard lock(mutex);
+    const auto found = slots.find(id);
+    if (found == slots.end() || found->second.use.wish == connections) return;
+    found->second.use.wish = connections;
+  }
+  TellUse(id);
+}
+
+void RangedShared::TellUse(fetch::UpstreamPort::CallId id) {
+  std::string registry;
+  {
+    const std::lock_guard lock(mutex);
+    const auto found = slots.find(id);
+    if (found == slots.end() || stopping) return;
+    registry = found->second.registry;
+    const SlotShare::Use& use = found->second.use;
+    if (use.over && use.open == 0) slots.erase(found);
+  }
+  if (ports.on_use) ports.on_use(id, registry);
+}
+
 void RangedShared::Remove(fetch::UpstreamPort::CallId id) {
   std::shared_ptr<RangedCall> last;  // goes after the lock
   const std::lock_guard lock(mutex);
@@ -43,13 +91,14 @@ void RangedShared::Remove(fetch::UpstreamPort::CallId id) {
 }
 
 RangedCall::RangedCall(std::shared_ptr<RangedShared> shared, CallId id, fetch::UpstreamRef ref,
-                       const Digest& digest, Bytes end, RangePlan::Limits limits,
+                       const Digest& digest, Bytes end, RangePlan::Limits limits, bool bounded,
                        std::shared_ptr<fetch::ByteSink> sink)
     : shared_(std::move(shared)),
       id_(id),
       ref_(std::move(ref)),
       digest_(digest),
       limits_(limits),
+      bounded_(bounded),
       end_(end),
       sink_(std::move(sink)),
       plan_(limits) {}
@@ -63,8 +112,43 @@ void RangedCall::Start(Bytes offset) {
     // The first stream asks for what was asked for, which may have an end.
     if (end_ >= Bytes(0)) todo.asks.back().end = end_;
     lanes_[todo.asks.back().lane].open = true;
+    if (bounded_) {
+      plan_.SetMost(1);
+      first_ = todo.asks.back();
+      todo.asks.clear();
+    }
   }
   Carry(std::move(todo));
+  if (bounded_) shared_->TellUse(id_);
+}
+
+void RangedCall::OnShare(int connections) {
+  Todo todo;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!sink_) return;
+    plan_.SetMost(std::max(1, connections));
+    AskMore(todo);
+  }
+  Carry(std::move(todo));
+}
+
+void RangedCall::OnClosed() {
+  shared_->GiveSlots(id_, 1);
+  Todo todo;
+  {
+    const std::lock_guard lock(mutex_);
+    if (sink_ && !stopped_) AskMore(todo);
+  }
+  Carry(std::move(todo));
+  shared_->TellUse(id_);
+}
+
+void RangedCall::OnTurn() {
+  // Once is enough: from then on its own time runs.
+  const std::lock_guard lock(mutex_);
+  if (sink_ && !turn_told_) sink_->OnTurn();
+  turn_told_ = true;
 }
 
 void RangedCall::Cancel() {
@@ -166,10 +250,18 @@ void RangedCall::HandOnEarly() {
 }
 
 void RangedCall::AskMore(Todo& todo) {
+  if (bounded_) shared_->Wish(id_, plan_.Wish());
+  if (first_) {
+    if (shared_->TakeSlots(id_, 1) == 1) todo.asks.push_back(*std::exchange(first_, std::nullopt));
+    return;
+  }
   if (plan_.lanes() >= limits_.lanes_max) return;
+  const int slots = bounded_ ? shared_->TakeSlots(id_, limits_.lanes_max) : limits_.lanes_max;
+  if (slots == 0) return;
   const int rooms = shared_->TakeRooms(limits_.lanes_max);
   int used = 0;
-  for (const auto& ask : plan_.Next(rooms)) {
+  const auto asks = plan_.Next(rooms, slots);
+  for (const auto& ask : asks) {
     lanes_[ask.lane].open = !ask.end;
     if (ask.begin > handed_on_) {
       early_[ask.lane].begin = ask.begin;
@@ -178,6 +270,7 @@ void RangedCall::AskMore(Todo& todo) {
     todo.asks.push_back(ask);
   }
   shared_->GiveRooms(rooms - used);
+  if (bounded_) shared_->GiveSlots(id_, slots - static_cast<int>(asks.size()));
 }
 
 void RangedCall::End(Status status, Todo& todo) {
@@ -189,6 +282,11 @@ void RangedCall::End(Status status, Todo& todo) {
   todo.sink = std::exchange(sink_, nullptr);
   todo.status = std::move(status);
   todo.remove = true;
+  if (!bounded_) return;
+  const std::lock_guard lock(shared_->mutex);
+  if (const auto found = shared_->slots.find(id_); found != shared_->slots.end()) {
+    found->second.use.over = true;
+  }
 }
 
 void RangedCall::Carry(Todo todo) {
@@ -196,7 +294,10 @@ void RangedCall::Carry(Todo todo) {
   if (todo.sink) todo.sink->OnDone(std::move(todo.status));
   for (const auto call : todo.cancels) shared_->ports.cancel(call);
   for (const auto& ask : todo.asks) Open(ask);
-  if (todo.remove) shared_->Remove(id_);
+  if (todo.remove) {
+    if (bounded_) shared_->TellUse(id_);
+    shared_->Remove(id_);
+  }
 }
 
 void RangedCall::Open(const RangePlan::Ask& ask) {
@@ -207,7 +308,7 @@ void RangedCall::Open(const RangePlan::Ask& ask) {
   }
   const CallId call =
       shared_->ports.fetch(ref_, digest_, ask.begin, ask.end.value_or(Bytes(-1)), ask.exact,
-                           std::make_shared<LaneSink>(shared_from_this(), ask.lane));
+                           std::make_shared<LaneSink>(shared_from_this(), ask.lane, bounded_));
   bool unwanted = false;
   {
     const std::lock_guard lock(mutex_);

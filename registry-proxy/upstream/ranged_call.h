@@ -23,6 +23,20 @@ struct RangedShared {
   fetch::UpstreamPort::CallId next = 1;
   std::map<fetch::UpstreamPort::CallId, std::shared_ptr<RangedCall>> calls;
 
+  // Of calls to registries with a bound, until they are over and have nothing open.
+  struct Slots {
+    std::string registry;
+    int share = 0;
+    SlotShare::Use use;
+  };
+  std::map<fetch::UpstreamPort::CallId, Slots> slots;
+
+  // Connections that the call may open now: counted as open until they are given back.
+  int TakeSlots(fetch::UpstreamPort::CallId id, int wanted);
+  void GiveSlots(fetch::UpstreamPort::CallId id, int count);
+  void Wish(fetch::UpstreamPort::CallId id, int connections);
+  void TellUse(fetch::UpstreamPort::CallId id);
+
   int TakeRooms(int wanted);
   void GiveRooms(int count);
   void Remove(fetch::UpstreamPort::CallId id);
@@ -34,14 +48,20 @@ class RangedCall : public std::enable_shared_from_this<RangedCall> {
   using LaneId = RangePlan::LaneId;
 
   RangedCall(std::shared_ptr<RangedShared> shared, CallId id, fetch::UpstreamRef ref,
-             const Digest& digest, Bytes end, RangePlan::Limits limits,
+             const Digest& digest, Bytes end, RangePlan::Limits limits, bool bounded,
              std::shared_ptr<fetch::ByteSink> sink);
 
   void Start(Bytes offset);
   // The sink hears no more.
   void Cancel();
 
+  // It may have so many connections now; only of a registry with a bound.
+  void OnShare(int connections);
+  // A connection of such a registry is closed.
+  void OnClosed();
+
   // Of a lane's answer, each on a thread of its own.
+  void OnTurn();
   bool OnStart(LaneId lane, Bytes size, Bytes offset);
   bool OnBytes(LaneId lane, ByteSpan bytes);
   void OnDone(LaneId lane, Status status);
@@ -79,6 +99,7 @@ class RangedCall : public std::enable_shared_from_this<RangedCall> {
   const fetch::UpstreamRef ref_;
   const Digest digest_;
   const RangePlan::Limits limits_;
+  const bool bounded_;
 
   std::mutex mutex_;  // held while the sink is called, so that it hears one thing at a time
   Bytes end_;         // -1 until the size is known, if all of it is asked for
@@ -89,6 +110,8 @@ class RangedCall : public std::enable_shared_from_this<RangedCall> {
   std::map<LaneId, Early> early_;
   Bytes handed_on_;
   bool stopped_ = false;  // the sink wants no more
+  bool turn_told_ = false;
+  std::optional<RangePlan::Ask> first_;  // waits for a slot
 };
 
 }  // namespace shoal::proxy

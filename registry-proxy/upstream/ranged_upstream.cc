@@ -27,16 +27,42 @@ RangedUpstream::CallId RangedUpstream::Fetch(const fetch::UpstreamRef& ref, cons
                                              std::shared_ptr<fetch::ByteSink> sink) {
   std::shared_ptr<RangedCall> call;
   CallId id = 0;
+  const auto& bound = shared_->ports.bound;
+  const bool bounded = !ref.manifest && bound && bound(ref.registry) > 0;
   {
     const std::lock_guard lock(shared_->mutex);
     id = shared_->next++;
     // A manifest comes whole.
     const RangePlan::Limits limits{ref.manifest ? 1 : options_.connections_max};
-    call = std::make_shared<RangedCall>(shared_, id, ref, digest, end, limits, std::move(sink));
+    call = std::make_shared<RangedCall>(shared_, id, ref, digest, end, limits, bounded,
+                                        std::move(sink));
     shared_->calls[id] = call;
+    if (bounded) shared_->slots[id] = {ref.registry, 0, {}};
   }
   call->Start(offset);
   return id;
+}
+
+std::optional<SlotShare::Use> RangedUpstream::SetShare(CallId id, int connections) {
+  std::shared_ptr<RangedCall> call;
+  {
+    const std::lock_guard lock(shared_->mutex);
+    const auto slots = shared_->slots.find(id);
+    if (slots == shared_->slots.end()) return std::nullopt;
+    slots->second.share = connections;
+    if (const auto found = shared_->calls.find(id); found != shared_->calls.end()) {
+      call = found->second;
+    }
+  }
+  if (call) call->OnShare(connections);
+  return UseOf(id);
+}
+
+std::optional<SlotShare::Use> RangedUpstream::UseOf(CallId id) const {
+  const std::lock_guard lock(shared_->mutex);
+  const auto slots = shared_->slots.find(id);
+  if (slots == shared_->slots.end()) return std::nullopt;
+  return slots->second.use;
 }
 
 void RangedUpstream::Cancel(CallId id) {

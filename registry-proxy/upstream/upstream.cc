@@ -229,6 +229,8 @@ Upstream::CallId Upstream::FetchRange(const fetch::UpstreamRef& ref, const Diges
     const std::string last = end >= Bytes(0) ? std::to_string(end.count() - 1) : std::string();
     request.headers.emplace_back("Range", "bytes=" + std::to_string(offset.count()) + "-" + last);
   }
+  // A connection that is kept would count where the registry counts them.
+  request.close = request.registry.connections > 0;
   const bool nonsense = offset < Bytes(0) || (end >= Bytes(0) && end <= offset);
   if (nonsense) request.refused = Error{Code::kInvalid, "an empty range of a blob is asked for"};
   const CallId id = impl_->NextId();

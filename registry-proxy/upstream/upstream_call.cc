@@ -92,6 +92,7 @@ void UpstreamCall::Send() {
   call.total_timeout = request_.total_timeout;
   call.affinity = affinity_;
   call.small = request_.small;
+  call.close = request_.close;
   const auto id = shared_.client.Start(std::move(call), shared_from_this());
   running_.store(id);
   if (cancelled_.load()) shared_.client.Cancel(id);

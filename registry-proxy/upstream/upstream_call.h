@@ -41,6 +41,7 @@ struct UpstreamRequest {
   Duration stall_timeout;
   Duration total_timeout{0};
   bool small = false;            // see fetch::HttpCall
+  bool close = false;            // likewise
   std::optional<Error> refused;  // not to be sent at all: the reply hears this
 };
 

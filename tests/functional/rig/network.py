@@ -178,6 +178,17 @@ class Host:
                 return int(numbers.split()[field])
         raise RigError(f"{self.name} has no eth0")
 
+    def connections(self, port):
+        """Who has connections to a server's port on this host that are established now."""
+        suffix, established = f":{port:04X}", "01"
+        found = set()
+        for table in ("tcp", "tcp6"):
+            for line in pathlib.Path(f"/proc/{self.holder.pid}/net/{table}").read_text().splitlines():
+                row = line.split()
+                if row[1].endswith(suffix) and row[3] == established:
+                    found.add(row[2])
+        return found
+
     def close(self):
         if self.holder is None:
             return

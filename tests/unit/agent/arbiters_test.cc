@@ -154,5 +154,39 @@ TEST_F(ArbitersTest, AnswersMembersThatAskUs) {
   EXPECT_EQ(arbiters_->OnAsk({.peer = Peer(2), .wants_lead = true}).lead, Peer(2));
 }
 
+TEST_F(ArbitersTest, AnArbiterThatKeepsNoSlotsHasNotAnsweredForThem) {
+  Make(true);
+  std::optional<index::SwarmAnswer> answer;
+  int done = 0;
+  loop_.Ask([&] {
+    arbiters_->Ask(
+        {.peer = Peer(0), .digest = {}, .slots = index::SlotAsk{1, 0, 2}}, [](const auto&) {},
+        [&](std::optional<index::SwarmAnswer> said) {
+          answer = std::move(said);
+          ++done;
+        });
+    return 0;
+  });
+  Answer(server_, index::SwarmAnswer{});
+  ASSERT_EQ(done, 1);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->slots, 1) << "our own word";
+}
+
+TEST_F(ArbitersTest, ForSlotsTheBestArbiterHasMoreTime) {
+  Make(true);
+  int done = 0;
+  loop_.Ask([&] {
+    arbiters_->Ask(
+        {.peer = Peer(0), .digest = {}, .slots = index::SlotAsk{1, 0, 2}}, [](const auto&) {},
+        [&](const auto&) { ++done; });
+    return 0;
+  });
+  loop_.Advance(kArbiterPatience * 2);
+  EXPECT_EQ(done, 0);
+  loop_.Advance(kSlotArbiterPatience);
+  EXPECT_EQ(done, 1);
+}
+
 }  // namespace
 }  // namespace shoal::agent

@@ -42,6 +42,7 @@ open = true
 host = "reg.test:5000"
 url = "http://10.0.0.9:5000"
 tag_ttl = "5s"
+connections = 3
 [[replicate]]
 images = ["reg.test:5000/*"]
 copies = "all"
@@ -54,6 +55,7 @@ copies = "all"
   EXPECT_TRUE(config->room.open);
   ASSERT_EQ(config->registries.size(), 1U);
   EXPECT_EQ(config->registries[0].tag_ttl, std::chrono::seconds(5));
+  EXPECT_EQ(config->registries[0].connections, 3);
   ASSERT_EQ(config->replicate.size(), 1U);
 }
 
@@ -65,6 +67,11 @@ TEST(ConfigTest, NamesTheNearestKeyForAnUnknownOne) {
 }
 
 TEST(ConfigTest, RefusesWrongTypesAndValues) {
+  for (const char* value : {"-1", "1001", "\"4\""}) {
+    EXPECT_NE(ErrorOf("[[registry]]\nhost = \"r.test\"\nconnections = " + std::string(value) + "\n")
+                  .find("connections must be a number from 0"),
+              std::string::npos);
+  }
   EXPECT_EQ(ErrorOf("[room]\nopen = \"yes\"\n"),
             "test.toml: room.open: the value must be true or false");
   EXPECT_NE(ErrorOf("[fetch]\nstall = \"soon\"\n").find("write one like \"500ms\""),

@@ -323,5 +323,41 @@ TEST(DownloadSwarmTest, AFarSlowerHolderLosesItsPieceToAnother) {
   EXPECT_TRUE(cancelled);
 }
 
+TEST(DownloadSwarmTest, ALeadThatWaitsForItsTurnSaysSo) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start();
+  rig.Resolved();
+  rig.Take<AskSwarm>();
+  rig.Swarm({.we_lead = true});
+  const RequestId upstream = rig.TakeOne<FetchUpstream>().id;
+  rig.Pass(index::kSwarmPace * 5 / 4 - 1ms);
+  rig.Take<AskSwarm>();
+  rig.Swarm({.we_lead = true});
+  rig.Waiting(upstream);
+  rig.Pass(index::kSwarmPace * 5 / 4);
+  EXPECT_TRUE(rig.TakeOne<AskSwarm>().waiting);
+  rig.Swarm({.we_lead = true});
+  rig.Pass(1s);  // its turn has come
+  EXPECT_FALSE(rig.Take<AskSwarm>().back().waiting);
+}
+
+TEST(DownloadSwarmTest, ALeadThatWaitsForItsTurnIsWaitedForButNotForEver) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start();
+  rig.Resolved();
+  const Time start = rig.now;
+  rig.Swarm({.lead = Peer(5), .lead_waits = true});
+  while (rig.Count<FetchUpstream>() == 0 && rig.now < start + 10min) {
+    rig.Pass(100ms);
+    for (const FetchMap& map : rig.Take<FetchMap>()) rig.Failed(map.id, Code::kNotFound);
+    const int asks = rig.Count<AskSwarm>();
+    rig.Take<AskSwarm>();
+    if (asks > 0) rig.Swarm({.lead = Peer(5), .lead_waits = true});
+  }
+  EXPECT_GE(rig.now - start, index::kLeadWaitMax);
+  EXPECT_LE(rig.now - start, index::kLeadWaitMax + Arbitrated().lead_budget + 1s);
+  EXPECT_EQ(rig.Count<GaveUp>(), 0);
+}
+
 }  // namespace
 }  // namespace shoal::fetch

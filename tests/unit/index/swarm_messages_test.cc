@@ -16,6 +16,11 @@ TEST(SwarmMessagesTest, ReadsBackWhatItWrote) {
   auto read = DecodeSwarmAnswer(EncodeSwarmAnswer(answer));
   ASSERT_TRUE(read.ok()) << read.error().text;
   EXPECT_EQ(*read, answer);
+  answer.lead_waits = true;
+  answer.slots = 3;
+  read = DecodeSwarmAnswer(EncodeSwarmAnswer(answer));
+  ASSERT_TRUE(read.ok()) << read.error().text;
+  EXPECT_EQ(*read, answer);
   read = DecodeSwarmAnswer(EncodeSwarmAnswer({}));
   ASSERT_TRUE(read.ok()) << read.error().text;
   EXPECT_EQ(*read, SwarmAnswer{});
@@ -25,7 +30,8 @@ TEST(SwarmMessagesTest, RefusesWhatIsNoAnswer) {
   for (
       const char* text :
       {"", "{}", "[]", R"({"members":{}})", R"({"members":[7]})", R"({"members":["abc"]})",
-       R"({"lead":"abc","members":[]})",
+       R"({"lead":"abc","members":[]})", R"({"slots":-1,"members":[]})",
+       R"({"slots":129,"members":[]})", R"({"slots":"1","members":[]})",
        R"({"lead":"0000000000000000000000000000000000000000000000000000000000000000","members":[]})"}) {
     EXPECT_FALSE(DecodeSwarmAnswer(text).ok()) << text;
   }

@@ -190,5 +190,33 @@ TEST(RankArbitersTest, APeerThatLeavesMovesOnlyItsOwnDigests) {
   }
 }
 
+TEST_F(SwarmTableTest, ALeadThatWaitsForItsTurnIsNotStalledForAWhile) {
+  const auto ask = [this](int peer, bool waiting) {
+    return table_.OnAsk(
+        now_, {.peer = Peer(peer), .digest = Blob(0), .wants_lead = true, .waiting = waiting});
+  };
+  const Time start = now_;
+  EXPECT_EQ(ask(1, true).lead, Peer(1));
+  std::optional<PeerId> lead = Peer(1);
+  while (lead == Peer(1) && now_ < start + kLeadWaitMax * 2) {
+    Pass(kSwarmPace);
+    ask(1, true);
+    const auto answer = ask(2, false);
+    lead = answer.lead;
+    EXPECT_EQ(answer.lead_waits, lead == Peer(1) && now_ < start + kLeadWaitMax);
+  }
+  EXPECT_GE(now_ - start, kLeadWaitMax);
+  EXPECT_LE(now_ - start, kLeadWaitMax + kLeadPatience + kSwarmPace * 2);
+  EXPECT_FALSE(ask(1, false).lead_waits);
+}
+
+TEST_F(SwarmTableTest, AnAskForSlotsIsNoMemberOfASwarm) {
+  const auto answer =
+      table_.OnAsk(now_, {.peer = Peer(1), .digest = Blob(0), .slots = SlotAsk{2, 0, 4}});
+  EXPECT_EQ(answer, (SwarmAnswer{.slots = 2}));
+  EXPECT_EQ(table_.blob_count(), 0U);
+  EXPECT_TRUE(Ask(2, false).members.empty());
+}
+
 }  // namespace
 }  // namespace shoal::index

@@ -78,7 +78,7 @@ class PlanRig {
     return goes_on;
   }
   void Ask() {
-    for (const auto& ask : plan.Next(room)) Open(ask);
+    for (const auto& ask : plan.Next(room, connections)) Open(ask);
     plan.CheckInvariants();
   }
   void Open(const RangePlan::Ask& ask) {
@@ -95,6 +95,7 @@ class PlanRig {
   RangePlan plan{{}};
   Time now = kStart;
   int room = 8;
+  int connections = 8;  // that may be opened in one moment
   int most_lanes = 0;
   Bytes most_ahead;
   Bytes wasted;

@@ -47,7 +47,9 @@ class FakeRegistry {
               ++asked;
               return last_id;
             },
-            [this](fetch::UpstreamPort::CallId id) { requests.erase(id); }, [this] { return now; }};
+            [this](fetch::UpstreamPort::CallId id) { requests.erase(id); }, [this] { return now; },
+            [this](const std::string&) { return bound; },
+            [this](fetch::UpstreamPort::CallId, const std::string&) { ++uses_told; }};
   }
 
   void Step() {
@@ -74,6 +76,8 @@ class FakeRegistry {
   };
   std::string blob;
   std::size_t each = 100'000;  // a step
+  int bound = 0;
+  int uses_told = 0;
   Code refuse = Code::kUnsupported;
   bool ranges = true;
   Time now{1h};
@@ -120,11 +124,13 @@ class Recorder : public fetch::ByteSink {
     body.append(AsText(bytes));
     return body.size() < stop_after;
   }
+  void OnTurn() override { ++turns; }
   void OnDone(Status status) override {
     EXPECT_FALSE(done);
     done = std::move(status);
   }
 
+  int turns = 0;
   std::optional<Bytes> start;
   Bytes size;
   std::string body;
@@ -135,8 +141,9 @@ class Recorder : public fetch::ByteSink {
 class RangedUpstreamTest : public testing::Test {
  protected:
   void Start(std::size_t size, std::int64_t offset = 0, std::int64_t end = -1,
-             RangedUpstream::Options options = {}) {
+             RangedUpstream::Options options = {}, int bound = 0) {
     registry.emplace(size);
+    registry->bound = bound;
     upstream.emplace(registry->Ports(), options);
     sink = std::make_shared<Recorder>();
     call = upstream->Fetch({"r", "a/b", false}, Digest{}, Bytes(offset), Bytes(end), sink);
@@ -273,6 +280,94 @@ TEST_F(RangedUpstreamTest, BuffersAreGivenBack) {
     sink = std::make_shared<Recorder>();
     call = upstream->Fetch({"r", "a/b", false}, Digest{}, 0_B, Bytes(-1), sink);
   }
+}
+
+TEST_F(RangedUpstreamTest, TheSinkHearsOfTheFirstTurn) {
+  Start(kLarge);
+  EXPECT_EQ(sink->turns, 0);
+  registry->requests.begin()->second.sink->OnTurn();
+  EXPECT_EQ(sink->turns, 1);
+  RunUntil(2);
+  registry->requests.rbegin()->second.sink->OnTurn();
+  EXPECT_EQ(sink->turns, 1);
+}
+
+TEST_F(RangedUpstreamTest, WithABoundACallWaitsForItsShare) {
+  Start(1000, 0, -1, {}, 4);
+  for (int i = 0; i < 10; ++i) registry->Step();
+  EXPECT_EQ(registry->asked, 0);
+  EXPECT_EQ(registry->uses_told, 1);
+  ASSERT_TRUE(upstream->UseOf(call));
+  EXPECT_EQ(upstream->UseOf(call)->open, 0);
+  const auto use = upstream->SetShare(call, 1);
+  ASSERT_TRUE(use);
+  EXPECT_EQ(use->open, 1);
+  EXPECT_TRUE(use->begun);
+  Run();
+  EXPECT_TRUE(sink->body == registry->blob);
+  EXPECT_FALSE(upstream->UseOf(call)) << "over, and nothing open";
+}
+
+TEST_F(RangedUpstreamTest, ItOpensNoMoreThanItsShareAndSaysWhatItWouldUse) {
+  Start(kLarge, 0, -1, {}, 4);
+  upstream->SetShare(call, 1);
+  for (int i = 0; i < 400; ++i) registry->Step();
+  EXPECT_EQ(registry->most, 1U);
+  EXPECT_EQ(upstream->UseOf(call)->wish, 2);
+  upstream->SetShare(call, 2);
+  for (int i = 0; i < 100; ++i) registry->Step();
+  EXPECT_EQ(registry->most, 2U);
+  EXPECT_EQ(upstream->UseOf(call)->open, 2);
+  // Taken back: what runs goes on to the end of its range.
+  EXPECT_EQ(upstream->SetShare(call, 1)->open, 2);
+  int steps = 0;
+  while (upstream->UseOf(call)->open == 2 && steps < 1000) registry->Step(), ++steps;
+  EXPECT_LT(steps, 60);
+  registry->most = 0;
+  Run();
+  EXPECT_EQ(registry->most, 1U);
+  EXPECT_TRUE(sink->body == registry->blob);
+}
+
+TEST_F(RangedUpstreamTest, AShareThatComesAndGoesNeitherLosesNorExceedsAnything) {
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    Rng rng(seed);
+    Start(60 << 20, 0, -1, {}, 4);
+    int share = 0;
+    for (int i = 0; i < 100'000 && !sink->done; ++i) {
+      if (rng.Below(30) == 0) {
+        share = static_cast<int>(rng.Below(5));
+        upstream->SetShare(call, share);
+      }
+      const std::size_t before = registry->requests.size();
+      registry->Step();
+      EXPECT_LE(registry->requests.size(),
+                std::max(before, static_cast<std::size_t>(std::max(share, 1))));
+    }
+    ASSERT_TRUE(sink->done && sink->done->ok());
+    EXPECT_TRUE(sink->body == registry->blob);
+    EXPECT_FALSE(upstream->UseOf(call));
+  }
+}
+
+TEST_F(RangedUpstreamTest, ACancelledCallHoldsItsSlotsUntilItsConnectionsAreClosed) {
+  Start(kLarge, 0, -1, {}, 4);
+  upstream->SetShare(call, 1);
+  const auto held = registry->requests.begin()->second.sink;  // as a client that is still closing
+  upstream->Cancel(call);
+  ASSERT_TRUE(upstream->UseOf(call));
+  EXPECT_TRUE(upstream->UseOf(call)->over);
+  EXPECT_EQ(upstream->UseOf(call)->open, 1);
+  EXPECT_EQ(upstream->SetShare(call, 3)->open, 1);
+  EXPECT_TRUE(registry->requests.empty());
+}
+
+TEST_F(RangedUpstreamTest, ACallThatIsCancelledWhileItWaitsIsOver) {
+  Start(kLarge, 0, -1, {}, 4);
+  upstream->Cancel(call);
+  EXPECT_FALSE(upstream->UseOf(call));
+  EXPECT_FALSE(upstream->SetShare(call, 1));
+  EXPECT_EQ(registry->asked, 0);
 }
 
 TEST_F(RangedUpstreamTest, AllBytesComeInOrderWhateverIsCut) {
