@@ -14,6 +14,7 @@
 //   search.h          images by their names, patterns, digests; search_query.h says what is asked,
 //   search_terms.h, search_ids.h   are what it is made of
 //   swarm_table.h     who takes part in which swarm     swarm_desk.h     asked at an index server
+//   registry_slots.h  how many connections each peer may have to a registry with a bound
 //   signed_request.h  what a peer signs for a server    verified_records.h      not verified twice
 //
 // Adapters, which touch the world and decide nothing

@@ -11,6 +11,8 @@
 //   manifest.h    what a manifest refers to                  image_name.h  "nginx" and its like
 //   tag_cache.h   tag -> digest, and for how long            auth.h       challenges and tokens
 //   registries.h  where a registry is                        docker_config.h  its credentials
+//   range_plan.h  a blob by several connections              redirects.h  where blobs were found
+//   slot_share.h  whose turn it is at a registry with a bound on its connections
 // The adapters: http/ is the mirror, upstream/ talks to registries.
 //
 // Limits: targets 8 KiB, names 255 bytes, manifests 4 MiB and 10,000 children, ranges 64 a request.

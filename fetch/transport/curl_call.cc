@@ -377,7 +377,8 @@ Error CurlCall::ErrorOf(CURLcode code) const {
 }
 
 std::string CurlCall::What() const {
-  if (!call_.peer) return call_.method + " " + call_.url;
+  // A query may be what lets its bearer in.
+  if (!call_.peer) return call_.method + " " + call_.url.substr(0, call_.url.find('?'));
   const auto& peer = *call_.peer;
   return "peer " + (peer.peer ? peer.peer->Short() + " at " : std::string()) +
          index::ToString(peer.endpoint);

@@ -101,7 +101,7 @@ std::optional<ResolvedTag> TagOf(const fetch::HttpHead& head) {
 class Upstream::Impl {
  public:
   Impl(fetch::HttpClient& client, Options options)
-      : options_(std::move(options)), shared_{client, Authorizer(client), {}} {}
+      : options_(std::move(options)), shared_{client, Authorizer(client), {}, {}} {}
 
   ~Impl() {
     std::unique_lock lock(mutex_);
@@ -231,6 +231,7 @@ Upstream::CallId Upstream::FetchRange(const fetch::UpstreamRef& ref, const Diges
   }
   // A connection that is kept would count where the registry counts them.
   request.close = request.registry.connections > 0;
+  request.reuse_redirect = true;
   const bool nonsense = offset < Bytes(0) || (end >= Bytes(0) && end <= offset);
   if (nonsense) request.refused = Error{Code::kInvalid, "an empty range of a blob is asked for"};
   const CallId id = impl_->NextId();

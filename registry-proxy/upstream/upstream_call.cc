@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/json.h"
+#include "fetch/transport/curl_call.h"  // HostOf
 #include "registry-proxy/names.h"
 #include "registry-proxy/upstream/clock.h"
 
@@ -15,6 +16,7 @@ constexpr Duration kRestraintDefault = std::chrono::seconds(2);
 constexpr std::int64_t kRestraintSecondsMax = 600;  // a registry cannot put itself off for longer
 constexpr std::size_t kKindsMax = 1000;
 constexpr std::size_t kErrorBodyBytesMax = 8 << 10;
+constexpr std::size_t kTargetBytesMax = 8 << 10;
 
 // The first message of an OCI error body, as far as it is there.
 std::string MessageOf(const std::string& body) {
@@ -54,6 +56,21 @@ void Restraint::Note(const std::string& kind, std::string_view retry_after) {
   until_[kind] = Now() + wait;
 }
 
+std::string KnownRedirects::Find(const std::string& url) {
+  const std::lock_guard lock(mutex_);
+  return redirects_.Find(Now(), url);
+}
+
+void KnownRedirects::Note(const std::string& url, const std::string& target) {
+  const std::lock_guard lock(mutex_);
+  redirects_.Note(Now(), url, target);
+}
+
+void KnownRedirects::Forget(const std::string& url, const std::string& target) {
+  const std::lock_guard lock(mutex_);
+  redirects_.Forget(url, target);
+}
+
 UpstreamCall::UpstreamCall(Shared& shared, std::uint64_t affinity, UpstreamRequest request,
                            std::shared_ptr<fetch::HttpSink> reply)
     : shared_(shared),
@@ -81,9 +98,13 @@ void UpstreamCall::Send() {
   // What must not be sent goes through the client all the same, which refuses it: so every end is
   // told on the same data thread.
   call.method = request_.refused ? "NONE" : request_.method;
-  call.url = BaseUrl(request_.registry) + request_.path;
+  target_.clear();
+  if (request_.reuse_redirect && !target_failed_) target_ = shared_.redirects.Find(Url());
+  call.url = target_.empty() ? Url() : target_;
   call.headers = request_.headers;
-  if (!authorization_.empty()) call.headers.emplace_back("Authorization", authorization_);
+  // Another host is not to see what lets us in here.
+  if (!authorization_.empty() && target_.empty())
+    call.headers.emplace_back("Authorization", authorization_);
   call.ca_file = request_.registry.ca_file;
   call.insecure = request_.registry.insecure;
   call.follow_redirects = true;  // libcurl leaves Authorization behind on another host
@@ -110,7 +131,11 @@ void UpstreamCall::OnTurn() {
 bool UpstreamCall::OnHead(const fetch::HttpHead& head) {
   if (cancelled_.load()) return false;
   status_ = head.status;
-  if (IsSuccess(status_)) return reply_->OnHead(head);
+  if (IsSuccess(status_)) {
+    NoteRedirect(head);
+    return reply_->OnHead(head);
+  }
+  if (!target_.empty()) return true;  // the registry will say what is wrong
   for (const auto& [name, value] : head.headers) {
     if (status_ != 401 || LowerCase(name) != "www-authenticate") continue;
     for (auto& challenge : ParseChallenges(value)) {
@@ -133,8 +158,26 @@ bool UpstreamCall::OnBytes(ByteSpan bytes) {
   return true;
 }
 
+void UpstreamCall::NoteRedirect(const fetch::HttpHead& head) {
+  const std::string url = Url();
+  const bool elsewhere = !head.url.empty() && fetch::HostOf(head.url) != fetch::HostOf(url);
+  if (!request_.reuse_redirect || !elsewhere || head.url == target_) return;
+  if (head.url.size() <= kTargetBytesMax) shared_.redirects.Note(url, head.url);
+}
+
 void UpstreamCall::OnDone(Status status) {
   if (request_.refused) return Finish(*request_.refused);
+  if (!target_.empty() && !(status.ok() && IsSuccess(status_))) {
+    // A sink that wants no more is no fault of the target's.
+    if (status.ok() || status.error().code != Code::kCancelled) {
+      shared_.redirects.Forget(Url(), target_);
+    }
+    // Nothing was told yet of what the target said: the registry may do better.
+    if (!IsSuccess(status_) && !cancelled_.load()) {
+      target_failed_ = true;
+      return Send();
+    }
+  }
   if (!status || IsSuccess(status_)) return Finish(std::move(status));
   if (status_ != 401 || authorized_ || challenges_.empty()) return Finish(StatusError());
   authorized_ = true;

@@ -1,5 +1,6 @@
 // UpstreamCall: one request to a registry, with what it takes to be let in: a challenge is answered
-// once and the request sent again; a status that is no success becomes an Error.
+// once and the request sent again; a status that is no success becomes an Error. A blob whose
+// registry has sent us elsewhere is asked for there at once, and at the registry if that fails.
 #pragma once
 
 #include <atomic>
@@ -11,6 +12,7 @@
 #include <string>
 
 #include "fetch/transport/http_client.h"
+#include "registry-proxy/redirects.h"
 #include "registry-proxy/registries.h"
 #include "registry-proxy/upstream/authorizer.h"
 
@@ -29,6 +31,18 @@ class Restraint {
   std::map<std::string, Time> until_;  // bounded by kKindsMax
 };
 
+// Redirects, thread-safe.
+class KnownRedirects {
+ public:
+  std::string Find(const std::string& url);
+  void Note(const std::string& url, const std::string& target);
+  void Forget(const std::string& url, const std::string& target);
+
+ private:
+  std::mutex mutex_;
+  Redirects redirects_;
+};
+
 struct UpstreamRequest {
   RegistryConfig registry;
   std::string scope;
@@ -42,6 +56,7 @@ struct UpstreamRequest {
   Duration total_timeout{0};
   bool small = false;            // see fetch::HttpCall
   bool close = false;            // likewise
+  bool reuse_redirect = false;   // a blob: where its registry sent us before is good for it again
   std::optional<Error> refused;  // not to be sent at all: the reply hears this
 };
 
@@ -51,6 +66,7 @@ class UpstreamCall : public fetch::HttpSink, public std::enable_shared_from_this
     fetch::HttpClient& client;
     Authorizer authorizer;
     Restraint restraint;
+    KnownRedirects redirects;
   };
 
   // shared  outlives the call.
@@ -73,7 +89,9 @@ class UpstreamCall : public fetch::HttpSink, public std::enable_shared_from_this
 
  private:
   void Send();
+  void NoteRedirect(const fetch::HttpHead& head);
   void Finish(Status status);
+  [[nodiscard]] std::string Url() const { return BaseUrl(request_.registry) + request_.path; }
   [[nodiscard]] Error StatusError() const;
   [[nodiscard]] std::string What() const;
 
@@ -88,7 +106,9 @@ class UpstreamCall : public fetch::HttpSink, public std::enable_shared_from_this
 
   // From here on touched by one thread at a time: each HTTP call begins after the last one's end.
   std::string authorization_;
-  bool authorized_ = false;  // a challenge was answered
+  bool authorized_ = false;     // a challenge was answered
+  std::string target_;          // where it is asked for now, if not at the registry
+  bool target_failed_ = false;  // from then on the registry is asked
   int status_ = 0;
   std::vector<Challenge> challenges_;
   std::string error_body_;

@@ -416,6 +416,83 @@ TEST_F(UpstreamTest, FollowsARedirectAndLeavesTheTokenBehind) {
   EXPECT_EQ(request.Header("Range"), "bytes=2-4");
 }
 
+// A registry that redirects to `cdn`, with a signature of its own each time.
+ScriptReply Redirect(const ScriptServer& cdn, int number) {
+  return {Answer(307, "moved",
+                 "Location: http://localhost:" + std::to_string(cdn.port()) +
+                     "/cdn?sig=" + std::to_string(number) + "\r\n")};
+}
+
+TEST_F(UpstreamTest, AsksWhereItWasRedirectedToForFurtherRanges) {
+  ScriptServer cdn([](const SeenRequest& request) { return Blob(request, "0123456789"); });
+  ScriptServer server([&](const SeenRequest& request) {
+    if (request.Header("Authorization").empty()) {
+      return ScriptReply{Answer(401, "", "WWW-Authenticate: Basic realm=\"x\"\r\n")};
+    }
+    return Redirect(cdn, 1);
+  });
+  Use(server, Credentials{"user", "password", ""});
+  for (int i = 0; i < 4; ++i) {
+    Recorder recorder;
+    EXPECT_TRUE(Fetch(recorder, i, i + 2).ok());
+    EXPECT_EQ(recorder.body, std::string("0123456789").substr(static_cast<std::size_t>(i), 2));
+  }
+  EXPECT_EQ(server.seen().size(), 2U) << "the challenge, and the redirect";
+  EXPECT_EQ(cdn.seen().size(), 4U);
+  for (const auto& request : cdn.seen()) EXPECT_EQ(request.Header("Authorization"), "");
+}
+
+TEST_F(UpstreamTest, ATargetThatNoLongerAnswersIsAskedForAnew) {
+  std::atomic<int> valid = 1;
+  ScriptServer cdn([&](const SeenRequest& request) {
+    const bool fresh = request.target == "/cdn?sig=" + std::to_string(valid.load());
+    return fresh ? Blob(request, "0123456789") : ScriptReply{Answer(403, "expired")};
+  });
+  ScriptServer server([&](const SeenRequest&) { return Redirect(cdn, valid.load()); });
+  Use(server);
+  for (const int signature : {1, 1, 2, 2, 3}) {
+    valid = signature;
+    Recorder recorder;
+    EXPECT_TRUE(Fetch(recorder, 2, 5).ok());
+    EXPECT_EQ(recorder.body, "234");
+    EXPECT_EQ(recorder.starts, 1);
+  }
+  EXPECT_EQ(server.seen().size(), 3U);
+  EXPECT_EQ(cdn.seen().size(), 7U) << "five that answer, and two that had expired";
+}
+
+TEST_F(UpstreamTest, ATargetThatIsGoneIsAskedForAnew) {
+  auto cdn = std::make_unique<ScriptServer>(
+      [](const SeenRequest& request) { return Blob(request, "0123456789"); });
+  ScriptServer other([](const SeenRequest& request) { return Blob(request, "0123456789"); });
+  std::atomic<bool> moved = false;
+  ScriptServer server([&](const SeenRequest&) { return Redirect(moved ? other : *cdn, 1); });
+  Use(server);
+  Recorder before;
+  EXPECT_TRUE(Fetch(before).ok());
+  moved = true;
+  cdn.reset();
+  Recorder after;
+  EXPECT_TRUE(Fetch(after).ok());
+  EXPECT_EQ(after.body, "0123456789");
+  EXPECT_EQ(other.seen().size(), 1U);
+}
+
+TEST_F(UpstreamTest, WhatTheRegistrySaysOfARefusalCounts) {
+  std::atomic<bool> refuses = false;
+  ScriptServer cdn([&](const SeenRequest& request) {
+    return refuses ? ScriptReply{Answer(403, "no")} : Blob(request, "0123456789");
+  });
+  ScriptServer server([&](const SeenRequest&) {
+    return refuses ? ScriptReply{Answer(404, "gone")} : Redirect(cdn, 1);
+  });
+  Use(server);
+  Recorder recorder;
+  EXPECT_TRUE(Fetch(recorder).ok());
+  refuses = true;
+  EXPECT_EQ(FetchCode(), Code::kNotFound);
+}
+
 TEST_F(UpstreamTest, ResolvesATagByHead) {
   const Digest digest = DigestOf("manifest");
   ScriptServer server([&](const SeenRequest&) {
