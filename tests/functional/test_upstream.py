@@ -88,6 +88,22 @@ def test_a_redirect_to_another_host_drops_the_credentials(rig, faulty, code):
     assert all("Authorization" not in headers for _, _, headers in asked)
 
 
+def test_ranges_of_a_blob_go_where_the_registry_redirected_to(rig, faulty):
+    image = make_image("team/large", layer_sizes=(64 << 20,))
+    registry = faulty()
+    store = faulty("store.test", host="store")
+    registry.add(image)
+    store.add(image)
+    registry.faults.append(fault.redirect(store.url))
+    store.faults.append(fault.slow(8 << 20))  # each connection; so further ones are worth while
+    a = agent_for(rig, registry)
+    layer = image.layers[-1]
+    answer = a.get_blob(registry, image, layer, timeout=60)
+    assert answer.body == layer.data
+    assert len(store.asked(layer.digest)) > 3
+    assert len(registry.asked(layer.digest)) == 1
+
+
 @pytest.mark.parametrize("name, make", [
     ("429", lambda: fault.status(429, {"Retry-After": "1"}, times=1)),
     ("500", lambda: fault.status(500, times=1)),
