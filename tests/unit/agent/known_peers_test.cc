@@ -1,17 +1,14 @@
 #include "agent/known_peers.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include "tests/unit/index/records.h"
-#include "tests/unit/support/test_loop.h"
 
 namespace shoal::agent {
 namespace {
 
 using index::KeyNo;
 using index::SignedRecord;
-using std::chrono::seconds;
 
 SignedRecord RecordNo(int n, WallTime expires) {
   const auto key = KeyNo(n);
