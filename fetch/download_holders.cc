@@ -186,14 +186,17 @@ void Download::Impl::TakeMap(int at, const HolderMap& map) {
   } else if (holder.known == 0) {
     holder.map_at = now_ + (PeersStuck() ? kMapPauseIdle : kMapPauseEmpty);
   } else {
-    const Duration pause = MapPause();
-    holder.map_at = std::max(now_, holder.map_sent + (grew ? pause : kMapPauseIdle));
+    const Duration pause = grew ? MapPause(holder) : kMapPauseIdle;
+    holder.map_at = std::max(now_, holder.map_sent + pause);
   }
   WakeAt(holder.map_at);
 }
 
-Duration Download::Impl::MapPause() const {
-  return std::clamp(pipeline_.piece_time().value_or(kMapPauseMin), kMapPauseMin, kMapPauseMax);
+Duration Download::Impl::MapPause(const Holder& holder) const {
+  const auto piece = pipeline_.piece_time();
+  if (!piece) return kMapPauseMin;
+  const Duration pause = std::clamp(*piece, kMapPauseMin, kMapPauseMax);
+  return lead_ == holder.id ? pause : pause * kMapPauseOthers;
 }
 
 void Download::Impl::Recount(Holder& holder, PieceMap can) {

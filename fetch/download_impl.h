@@ -22,11 +22,12 @@ namespace shoal::fetch {
 
 // A long poll at a peer waits this long (docs/PROTOCOL.md, "Maps").
 inline constexpr Duration kMapWait = std::chrono::seconds(10);
-// Maps of one holder are asked again after about the time in which we get a piece, so that news is
-// as fresh as it is of use, and stays about a hundredth of what we receive (a map's answer is about
-// 700 bytes with its headers); or after kMapPauseIdle when the last brought nothing new.
+// The lead's map is asked again after about the time in which we get a piece: what it has is
+// nowhere else. Those of others after so many times that: pieces are rarely rare that long, and each
+// map costs both ends about as much as 100 KiB. After kMapPauseIdle when the last brought nothing.
 inline constexpr Duration kMapPauseMin = std::chrono::milliseconds(10);
 inline constexpr Duration kMapPauseMax = std::chrono::milliseconds(150);
+inline constexpr int kMapPauseOthers = 6;
 inline constexpr Duration kMapPauseIdle = std::chrono::seconds(1);
 // A holder that has nothing yet may have its first piece soon.
 inline constexpr Duration kMapPauseEmpty = std::chrono::milliseconds(100);
@@ -204,7 +205,7 @@ class Download::Impl {
   void AskMaps();
   void AskMap(int holder, std::int32_t known);
   void TakeMap(int holder, const HolderMap& map);
-  [[nodiscard]] Duration MapPause() const;
+  [[nodiscard]] Duration MapPause(const Holder& holder) const;
   void OnMapFailed(const Request& request, const Error& error);
   void Penalize(int holder, const Error& error);
   void Ban(int holder, const std::string& reason);

@@ -62,7 +62,7 @@ class Geometry {
 // Piece sizes that CutFor chooses by itself.
 inline constexpr Bytes kPieceAloneMin{256 << 10};
 inline constexpr Bytes kPieceAloneMax{4 << 20};
-inline constexpr std::int32_t kPiecesFew = 256;    // enough to spread: 1 + log2(fetchers)/pieces
+inline constexpr std::int32_t kPiecesFew = 512;    // enough to spread: 1 + log2(fetchers)/pieces
 inline constexpr std::int32_t kPiecesMany = 8192;  // a map of more is long
 
 // How a blob of `size` is cut where nobody has cut it yet: in pieces of `usual` (fetch.piece),

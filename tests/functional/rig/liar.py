@@ -21,7 +21,7 @@ class _Sha256(ctypes.Structure):
 def piece_of(size, usual=1 << 20):
     """How an agent cuts a blob of `size` bytes: CutFor in fetch/piece.h."""
     piece = usual
-    while piece // 2 >= 256 << 10 and size < piece * 256:
+    while piece // 2 >= 256 << 10 and size < piece * 512:
         piece //= 2
     while piece * 2 <= 4 << 20 and size > piece * 8192:
         piece *= 2

@@ -114,9 +114,9 @@ TEST(CutForTest, CutsSmallBlobsSmallerAndVeryLargeOnesLarger) {
   const auto piece = [&](std::int64_t size) { return CutFor(Bytes(size), usual).value().piece(); };
   EXPECT_EQ(piece(0), Bytes(256 << 10));
   EXPECT_EQ(piece(64 << 20), Bytes(256 << 10));
-  EXPECT_EQ(piece((128 << 20) - 1), Bytes(256 << 10));
-  EXPECT_EQ(piece(128 << 20), Bytes(512 << 10));
-  EXPECT_EQ(piece(256 << 20), usual);
+  EXPECT_EQ(piece((256 << 20) - 1), Bytes(256 << 10));
+  EXPECT_EQ(piece(256 << 20), Bytes(512 << 10));
+  EXPECT_EQ(piece(512 << 20), usual);
   EXPECT_EQ(piece(std::int64_t{8} << 30), usual);
   EXPECT_EQ(piece(std::int64_t{9} << 30), Bytes(2 << 20));
   EXPECT_EQ(piece(std::int64_t{1} << 40), Bytes(4 << 20));
