@@ -8,6 +8,7 @@ import random
 import subprocess
 import time
 
+from tests.functional.rig.agent import BINARY
 from tests.functional.rig.liar import Liar
 from tests.functional.rig.process import run, wait_until
 from tests.functional.rig.rig import Rig
@@ -88,8 +89,7 @@ def end_to_end():
             queries.append(generator.choice([
                 whole, last.split(":")[0], last.split("-")[0], whole.rsplit("/", 1)[0] + "/*:v2*",
                 f"{last.split('-')[0]} v3", f"*{last[2:9]}*", f"tag:v1.* {last.split('-')[0]}"]))
-        command = agent.host.command("build/release/agent/shoal", "search", "--json")
-        command[command.index("build/release/agent/shoal")] = str(ROOT / "build/release/agent/shoal")
+        command = agent.host.command(BINARY, "search", "--json")
         took = []
         for query in queries:
             began = time.perf_counter()
