@@ -171,10 +171,29 @@ Status Agent::OpenRooms() {
                                 if (discovery_) discovery_->OnRoomsChanged();
                               });
                             },
-                            database_.get()});
+                            database_.get(), config_.shares});
   if (!rooms) return rooms.error();
   rooms_ = std::move(*rooms);
+  auto repositories = RepositoryTable::Open(*env_);
+  if (!repositories) return repositories.error();
+  repositories_ = std::make_unique<RepositoryTable>(*repositories);
+  repositories_->ForEach([this](const Digest& digest, const std::string& repository) {
+    rooms_->Note(digest, repository);
+  });
   return Ok();
+}
+
+void Agent::Note(const Digest& digest, const std::string& repository) {
+  const auto news = rooms_->Note(digest, repository);
+  if (news == BlobRooms::News::kNone) return;
+  if (news == BlobRooms::News::kSeen) {
+    loop_.Post([this, digest] { holdings_->Touch(digest); });
+  }
+  database_->Post([this, digest, repository] {
+    if (auto added = repositories_->Add(digest, repository); !added) {
+      spdlog::warn("the repository of a blob was not kept: {}", added.error().text);
+    }
+  });
 }
 
 bool Agent::InAnyRoom() const { return rooms_->Ours() != index::kNoRooms; }
@@ -237,6 +256,10 @@ Status Agent::MakeCore() {
     containerd_ = fetch::Containerd::Start(
         {.socket = config_.store.containerd, .name_space = config_.store.name_space}, loop_,
         [this](const fetch::ContainerdInventory& inventory) {
+          for (const auto& blob : inventory.blobs) {
+            // It will say so again after a restart.
+            for (const auto& repository : blob.repositories) rooms_->Note(blob.digest, repository);
+          }
           holdings_->SetContainerd(inventory);
           describer_->OnBlob(Bytes(0));  // any of them
         });
@@ -264,7 +287,7 @@ Status Agent::MakeCore() {
   Arbiters::Ports arbiter_ports{
       loop_,
       key_.id(),
-      [this](const Digest& digest) { return discovery_->Living(digest); },
+      [this](const Digest& digest) { return discovery_->LivingInSwarm(digest); },
       [this](const PeerId& peer, const index::SwarmAsk& ask, Arbiters::Done done) {
         discovery_->AskSwarm(peer, ask, std::move(done));
       },
@@ -314,6 +337,9 @@ Status Agent::MakeCore() {
       [this](const Digest& digest) { return arbiters_->any(digest); },
       key_.id()};
   fetch::Fetcher::Hooks hooks;
+  hooks.on_wanted = [this](const Digest& digest, const fetch::UpstreamRef& from) {
+    Note(digest, from.registry + "/" + from.repository);
+  };
   hooks.on_holding = [this](const Digest& digest, Bytes size, bool complete) {
     if (complete) {
       holdings_->SetStored(digest, size);
@@ -459,11 +485,14 @@ index::KeysPage Agent::KeysFor(const PeerId& asker, std::uint64_t epoch, std::ui
                                int limit) const {
   const auto& inventory = holdings_->inventory();
   if (rooms_->MaySeeAll(asker)) return inventory.Page(epoch, after, limit);
-  // As if nothing were here.
-  index::KeysPage page;
-  page.epoch = inventory.epoch();
-  page.reset = epoch != inventory.epoch();
-  return page;
+  const index::RoomMask rooms = rooms_->RoomsOf(asker);
+  return inventory.Page(epoch, after, limit, [&](const index::Holding& holding) {
+    const auto* blob = std::get_if<index::BlobHolding>(&holding);
+    const index::RoomMask seen =
+        blob != nullptr ? rooms_->RoomsOfBlob(blob->digest)
+                        : rooms_->RoomsOfImage(std::get<index::ImageHolding>(holding).name);
+    return (seen & rooms) != index::kNoRooms;
+  });
 }
 
 Result<index::SwarmAnswer> Agent::OnSwarmAsk(const std::string& room, const index::SwarmAsk& ask) {

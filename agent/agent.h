@@ -19,6 +19,7 @@
 #include "agent/known_peers.h"
 #include "agent/pulls.h"
 #include "agent/replicator.h"
+#include "agent/repository_table.h"
 #include "agent/rooms.h"
 #include "agent/slot_keeper.h"
 #include "agent/status_api.h"
@@ -73,6 +74,8 @@ class Agent {
   [[nodiscard]] bool Uses(std::string_view kind) const;
   std::vector<index::Endpoint> AdvertisedEndpoints() const;
   fetch::PeerGate MakeGate();
+  // A blob is of this repository: rooms that it is of may see it. Any thread.
+  void Note(const Digest& digest, const std::string& repository);
   // What of our inventory `asker` may see. On the loop.
   index::KeysPage KeysFor(const PeerId& asker, std::uint64_t epoch, std::uint64_t after,
                           int limit) const;
@@ -104,6 +107,7 @@ class Agent {
   std::unique_ptr<ImageFinder> finder_;
   std::unique_ptr<Holdings> holdings_;
   std::unique_ptr<Rooms> rooms_;
+  std::unique_ptr<RepositoryTable> repositories_;
   std::unique_ptr<fetch::Containerd> containerd_;
   std::unique_ptr<fetch::LocalBlobs> locals_;
   std::unique_ptr<Describer> describer_;

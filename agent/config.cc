@@ -19,6 +19,7 @@ const std::vector<std::string> kRegistryFields = {"host",          "url",      "
                                                   "insecure",      "username", "password_file",
                                                   "docker_config", "tag_ttl",  "connections"};
 const std::vector<std::string> kReplicateFields = {"images", "copies"};
+const std::vector<std::string> kShareFields = {"repositories", "room"};
 
 Error Unknown(std::string_view origin, const std::string& name,
               const std::vector<std::string>& known) {
@@ -138,6 +139,32 @@ Status ReadReplicate(Config& config, const toml::table& table, std::string_view 
   return Ok();
 }
 
+Status ReadShare(Config& config, const toml::table& table, std::string_view origin) {
+  ShareEntry entry;
+  const std::string where = std::string(origin) + ": share";
+  for (const auto& [name, node] : table) {
+    const std::string field(name.str());
+    if (field == "repositories") {
+      auto repositories = TextsOf(node, KeyType::kList);
+      if (!repositories) return repositories.error().In(where + ".repositories");
+      entry.repositories = std::move(*repositories);
+    } else if (field == "room") {
+      entry.room = node.value_or(std::string());
+    } else {
+      return Unknown(where, field, kShareFields);
+    }
+  }
+  if (!index::IsRoomName(entry.room)) {
+    return Error{Code::kInvalid, where + ".room must be a room's name or id, or \"open\""};
+  }
+  if (entry.repositories.empty()) {
+    return Error{Code::kInvalid,
+                 where + ": give each [[share]] its repositories, like \"reg.example/team-a/*\""};
+  }
+  config.shares.push_back(std::move(entry));
+  return Ok();
+}
+
 template <class Reader>
 Status ReadTables(Config& config, const toml::node& node, const std::string& name,
                   std::string_view origin, Reader reader) {
@@ -165,6 +192,10 @@ Status Apply(Config& config, const toml::table& root, std::string_view origin) {
     }
     if (name == "replicate") {
       if (auto s = ReadTables(config, section, name, origin, ReadReplicate); !s) return s;
+      continue;
+    }
+    if (name == "share") {
+      if (auto s = ReadTables(config, section, name, origin, ReadShare); !s) return s;
       continue;
     }
     const auto* table = section.as_table();
@@ -336,6 +367,13 @@ std::string ShowConfig(const Config& config) {
       text += (i > 0 ? ", " : "") + Quote(entry.images[i]);
     }
     text += "]\ncopies = " + Quote(entry.copies) + "\n";
+  }
+  for (const auto& entry : config.shares) {
+    text += "\n[[share]]\nrepositories = [";
+    for (std::size_t i = 0; i < entry.repositories.size(); ++i) {
+      text += (i > 0 ? ", " : "") + Quote(entry.repositories[i]);
+    }
+    text += "]\nroom = " + Quote(entry.room) + "\n";
   }
   return text;
 }

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "agent/blob_rooms.h"
 #include "base/bytes.h"
 #include "base/result.h"
 #include "base/time.h"
@@ -94,6 +95,7 @@ struct Config {
   } limits;
   std::vector<RegistryEntry> registries;
   std::vector<ReplicateEntry> replicate;
+  std::vector<ShareEntry> shares;
 };
 
 // Where the configuration comes from.

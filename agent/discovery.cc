@@ -16,6 +16,9 @@ constexpr Duration kNewsSpacing = std::chrono::milliseconds(250);
 // Peers asked directly whether they hold a blob that no index knows: a catalog may be a sync old.
 constexpr std::size_t kProbedMax = 16;
 constexpr std::size_t kRecordsPassedOnMax = 100;
+// Records of peers that share no room with us, at most 4 KiB each: for when we join one, as a LAN
+// tells of each record once.
+constexpr std::size_t kStrangersMax = 1000;
 // Members show each other anew that they are in so often, and so compare their revocations.
 constexpr Duration kMeetEvery = std::chrono::seconds(60);
 // A peer that did not let us in, or could not be met, is not asked again sooner.
@@ -94,6 +97,7 @@ void Discovery::OnRoomsChanged() {
     roster_.SetRooms(std::move(rooms), actions);
     Resign();
     Start();
+    for (const auto& [id, record] : std::exchange(strangers_, {})) OnRecord(record);
   }
   for (auto it = admitted_.begin(); it != admitted_.end();) {
     const PeerId peer = *it;
@@ -223,7 +227,13 @@ void Discovery::OnInventoryChanged() {
 void Discovery::OnRecord(const index::SignedRecord& record) {
   index::RosterActions actions;
   const auto taken = roster_.OnRecord(ports_.loop.Now(), ports_.loop.Wall(), record, actions);
-  if (!taken) spdlog::debug("record of {}: {}", record.id().Short(), taken.error().text);
+  if (!taken) {
+    spdlog::debug("record of {}: {}", record.id().Short(), taken.error().text);
+    if (taken.error().code == Code::kDenied) {
+      if (strangers_.size() >= kStrangersMax) strangers_.erase(strangers_.begin());
+      strangers_.insert_or_assign(record.id(), record);
+    }
+  }
   Perform(actions);
 }
 
@@ -416,9 +426,18 @@ void Discovery::ResolveInIndexes(const Digest& digest,
 }
 
 std::vector<PeerId> Discovery::Living(const Digest& digest) const {
+  return LivingIn(ports_.rooms.RoomsOfBlob(digest));
+}
+
+std::vector<PeerId> Discovery::LivingInSwarm(const Digest& digest) const {
+  return LivingIn(ports_.rooms.SwarmBit(digest));
+}
+
+std::vector<PeerId> Discovery::LivingIn(index::RoomMask rooms) const {
+  if (rooms == index::kNoRooms) return {};
   std::vector<PeerId> peers = roster_.Alive();
   std::erase_if(peers, [&](const PeerId& peer) {
-    return IsBanned(peer) || !ports_.rooms.MayShare(peer, digest);
+    return IsBanned(peer) || (ports_.rooms.RoomsOf(peer) & rooms) == index::kNoRooms;
   });
   return peers;
 }

@@ -83,6 +83,8 @@ class Discovery {
   void OnTransfer(const Digest& digest, bool begins);
   // Members of the blob's rooms that live and are not banned.
   [[nodiscard]] std::vector<PeerId> Living(const Digest& digest) const;
+  // The same of the one room that the blob's swarm is in.
+  [[nodiscard]] std::vector<PeerId> LivingInSwarm(const Digest& digest) const;
   // `done` is called once, on the loop; with nothing when no index server answered.
   void AskServers(const index::SwarmAsk& ask,
                   std::function<void(std::optional<index::SwarmAnswer>)> done);
@@ -126,6 +128,7 @@ class Discovery {
   std::vector<PeerId> Askable(std::vector<PeerId> peers, const Digest& digest);
   [[nodiscard]] std::optional<index::Key> KeyOf(const Digest& digest) const;
   void Watch();
+  [[nodiscard]] std::vector<PeerId> LivingIn(index::RoomMask rooms) const;
   void TellOfRevocations();
   void Perform(const index::RosterActions& actions);
   void Sync(const PeerId& peer);
@@ -147,7 +150,8 @@ class Discovery {
   std::unordered_map<PeerId, Banned> banned_;
   std::unordered_map<PeerId, std::size_t> endpoint_choice_;
   std::unordered_set<std::string> endpoints_asked_;
-  std::unordered_map<PeerId, Met> met_;          // those of the roster
+  std::unordered_map<PeerId, Met> met_;                        // those of the roster
+  std::unordered_map<PeerId, index::SignedRecord> strangers_;  // that share no room with us
   std::unordered_set<PeerId> admitted_;          // those of them that were in a room with us
   std::unordered_map<Digest, index::Key> keys_;  // what is advertised of transfers
   std::uint64_t told_revision_ = 0;

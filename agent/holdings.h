@@ -44,6 +44,11 @@ class Holdings {
   // A file proved corrupt: it is not offered until its source speaks of it again.
   void Drop(const Digest& digest);
 
+  // Others may see this blob than before.
+  void Touch(const Digest& digest) {
+    inventory_.Touch(digest);
+    hooks_.on_changed();
+  }
   // Who may see what has changed: peers begin anew with our log.
   void Restart(std::uint64_t epoch) {
     inventory_.Restart(epoch);

@@ -21,7 +21,11 @@ Rooms::Rooms(std::string dir, const PeerId& self, bool open, Ports ports)
     : dir_(std::move(dir)),
       open_(open),
       ports_(std::move(ports)),
-      members_(index::MembersLimits{}, self, open) {}
+      members_(index::MembersLimits{}, self, open),
+      blobs_(ports_.shares, [this](const std::string& room) {
+        const std::lock_guard lock(mutex_);
+        return members_.BitOf(room);
+      }) {}
 
 Result<std::unique_ptr<Rooms>> Rooms::Open(const std::string& dir, const PeerId& self, bool open,
                                            Ports ports) {
@@ -32,6 +36,12 @@ Result<std::unique_ptr<Rooms>> Rooms::Open(const std::string& dir, const PeerId&
 }
 
 Result<bool> Rooms::Reload() {
+  auto changed = JoinThoseOnDisk();
+  if (changed && *changed) blobs_.OnRoomsChanged();
+  return changed;
+}
+
+Result<bool> Rooms::JoinThoseOnDisk() {
   auto joined = index::LoadRooms(dir_);
   if (!joined) return joined.error();
   const std::lock_guard lock(mutex_);
@@ -95,9 +105,8 @@ std::vector<std::string> Rooms::Names(index::RoomMask mask) const {
 }
 
 std::string Rooms::SwarmRoom(const Digest& digest) const {
-  const index::RoomMask mask = RoomsOfBlob(digest);
-  if (mask == index::kNoRooms) return "";
-  const index::RoomMask first = mask & ~(mask - 1);
+  const index::RoomMask first = SwarmBit(digest);
+  if (first == index::kNoRooms) return "";
   if (first == index::kOpenRoomBit) return std::string(index::kOpenRoom);
   const std::lock_guard lock(mutex_);
   const auto it = std::ranges::find(members_.rooms(), first, &index::Members::Room::bit);
@@ -139,8 +148,24 @@ std::optional<std::string> Rooms::Question(const index::RoomId& room) const {
 Status Rooms::Shown(std::unique_lock<std::mutex>& lock, const PeerId& peer,
                     const index::RoomId& room, const index::Meeting& meeting) {
   const WallTime now = ports_.wall();
-  const bool was_out = members_.RoomsOf(now, peer) == index::kNoRooms;
-  if (Status shown = members_.OnShown(now, room, peer, meeting.membership); !shown) return shown;
+  if (!members_.HasShown(now, room, peer, meeting.membership)) {
+    // Strangers, too, make us verify: those that serve bytes must not wait for that.
+    const auto* known = members_.Find(room);
+    if (known == nullptr) return NoMember();
+    const index::PublicKey key = known->joined.facts.key;
+    lock.unlock();
+    auto membership = index::Membership::Parse(meeting.membership, key);
+    if (!membership) return membership.error();
+    lock.lock();
+    const bool was_out = members_.RoomsOf(now, peer) == index::kNoRooms;
+    if (Status in = members_.OnVerified(now, room, peer, *membership); !in) return in;
+    return Welcome(lock, now, peer, room, meeting, was_out);
+  }
+  return Welcome(lock, now, peer, room, meeting, members_.RoomsOf(now, peer) == index::kNoRooms);
+}
+
+Status Rooms::Welcome(std::unique_lock<std::mutex>& lock, WallTime now, const PeerId& peer,
+                      const index::RoomId& room, const index::Meeting& meeting, bool was_out) {
   // Only members are listened to: others could make us verify for nothing.
   const bool news = TakeRevocations(room, meeting.revocations);
   const bool is_in = members_.RoomsOf(now, peer) != index::kNoRooms;

@@ -1,8 +1,9 @@
 // Rooms: index::Members behind a lock, and the files it lives in. Whoever shows something to a
 // peer, or asks a peer something, asks here first. Any thread.
 //
-// Which blobs a room sees: with one room all that this host holds is that room's. A host in
-// several rooms shares nothing until it is said which repositories are whose.
+// Which blobs a room sees: those of the repositories that the configuration gives it (BlobRooms).
+// Where it gives none to any, all that this host holds is that of its only room; a host in several
+// rooms then shares nothing.
 #pragma once
 
 #include <atomic>
@@ -14,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/blob_rooms.h"
 #include "base/executor.h"
 #include "index/members.h"
 #include "index/room_messages.h"
@@ -29,7 +31,8 @@ class Rooms {
     // Who is in a room with us, or which rooms are ours, may be less than before, or more
     // revocations are known. Any thread.
     std::function<void()> on_changed;
-    Executor* disk = nullptr;  // where what was learnt is written
+    Executor* disk = nullptr;             // where what was learnt is written
+    std::vector<ShareEntry> shares = {};  // which repositories are whose
   };
 
   // dir  `rooms` of the data folder. Errors: those of the files: without its revocations a room
@@ -44,14 +47,23 @@ class Rooms {
   [[nodiscard]] index::RoomMask RoomsOf(const PeerId& peer) const;
   [[nodiscard]] index::RoomMask Ours() const;
   // The rooms that may see this blob, or know that we want it.
-  [[nodiscard]] index::RoomMask RoomsOfBlob(const Digest&) const { return RoomsOfAll(); }
-  [[nodiscard]] index::RoomMask RoomsOfAll() const;
+  [[nodiscard]] index::RoomMask RoomsOfBlob(const Digest& digest) const {
+    return blobs_.has_rules() ? blobs_.OfBlob(digest) & Ours() : RoomsOfAll();
+  }
+  // Those that may see an image of this name.
+  [[nodiscard]] index::RoomMask RoomsOfImage(const std::string& name) const {
+    return blobs_.has_rules() ? blobs_.OfRepository(RepositoryOf(name)) & Ours() : RoomsOfAll();
+  }
+  // This host has asked for the blob under this repository, or got it so.
+  BlobRooms::News Note(const Digest& digest, const std::string& repository) {
+    return blobs_.Note(digest, repository);
+  }
   [[nodiscard]] bool MayShare(const PeerId& peer, const Digest& digest) const {
     return (RoomsOf(peer) & RoomsOfBlob(digest)) != index::kNoRooms;
   }
   // Whether nothing that we hold is to be kept from the peer.
   [[nodiscard]] bool MaySeeAll(const PeerId& peer) const {
-    return (RoomsOf(peer) & RoomsOfAll()) != index::kNoRooms;
+    return !blobs_.has_rules() && (RoomsOf(peer) & RoomsOfAll()) != index::kNoRooms;
   }
   [[nodiscard]] bool InOneRoom(const PeerId& one, const PeerId& other) const {
     return (RoomsOf(one) & RoomsOf(other)) != index::kNoRooms;
@@ -65,6 +77,11 @@ class Rooms {
   // A blob's swarm is one room's: the first that may see it. As the record names it ("open" or an
   // id); "" when no room may.
   [[nodiscard]] std::string SwarmRoom(const Digest& digest) const;
+  // The same as a bit.
+  [[nodiscard]] index::RoomMask SwarmBit(const Digest& digest) const {
+    const index::RoomMask mask = RoomsOfBlob(digest);
+    return mask & ~(mask - 1);
+  }
   // What stands for the blob in that room's swarms and at index servers. Errors: kDenied when we
   // are in no such room, or `peer` is not.
   [[nodiscard]] Result<Digest> SwarmDigest(const std::string& room, const Digest& digest) const;
@@ -96,11 +113,16 @@ class Rooms {
   [[nodiscard]] index::RoomPlaces Places() const;  // of all rooms
 
  private:
+  // Where no rule says whose what is.
+  [[nodiscard]] index::RoomMask RoomsOfAll() const;
   Rooms(std::string dir, const PeerId& self, bool open, Ports ports);
   // Under the lock. Returns whether any was news.
   bool TakeRevocations(const index::RoomId& room, const std::vector<std::string>& texts);
   Status Shown(std::unique_lock<std::mutex>& lock, const PeerId& peer, const index::RoomId& room,
                const index::Meeting& meeting);
+  Status Welcome(std::unique_lock<std::mutex>& lock, WallTime now, const PeerId& peer,
+                 const index::RoomId& room, const index::Meeting& meeting, bool was_out);
+  Result<bool> JoinThoseOnDisk();
   Status Save(const index::RoomId& room);
 
   const std::string dir_;
@@ -110,6 +132,7 @@ class Rooms {
   std::mutex save_mutex_;
   mutable std::mutex mutex_;
   index::Members members_;
+  BlobRooms blobs_;  // has a lock of its own, and takes ours while it does not hold that
 };
 
 }  // namespace shoal::agent

@@ -168,18 +168,35 @@ std::vector<BlobHolding> Inventory::Blobs(std::optional<Digest> after, int limit
   return out;
 }
 
-KeysPage Inventory::Page(std::uint64_t epoch, std::uint64_t cursor, int limit) const {
+void Inventory::Touch(const Digest& digest) {
+  const auto it = blobs_.find(digest);
+  if (it == blobs_.end()) return;
+  Entry entry = log_.at(it->second);
+  Drop(it->second);
+  it->second = Append(std::move(entry));
+}
+
+KeysPage Inventory::Page(std::uint64_t epoch, std::uint64_t cursor, int limit,
+                         const std::function<bool(const Holding&)>& visible) const {
   KeysPage page;
   page.epoch = epoch_;
   page.reset = epoch != epoch_ || cursor > head() || cursor < forgotten_;
   if (page.reset) cursor = 0;
   limit = std::clamp(limit, 1, kKeysPageMax);
   std::size_t bytes = kPageBytesSpare;
-  page.cursor = head();
+  page.cursor = cursor;
+  int scanned = 0;
   for (auto it = log_.upper_bound(cursor); it != log_.end(); ++it) {
     const auto& [sequence, entry] = *it;
     // Who forgets everything needs no tombstones.
     if (page.reset && entry.gone) continue;
+    if (!visible(entry.holding)) {
+      // The last one that was looked at moves the cursor on.
+      page.cursor = sequence;
+      if (++scanned < kKeysScanned) continue;
+      page.more = true;
+      break;
+    }
     bytes += kKeyBytesMax;
     if (const auto* image = std::get_if<ImageHolding>(&entry.holding)) {
       bytes += image->name.size() + image->platforms.size();

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -58,7 +59,8 @@ struct KeysPage {
   std::vector<KeyChange> changes;
 };
 
-inline constexpr int kKeysPageMax = 2000;  // holdings; about 200 KiB of JSON
+inline constexpr int kKeysPageMax = 2000;    // holdings; about 200 KiB of JSON
+inline constexpr int kKeysScanned = 20'000;  // about a millisecond
 inline constexpr std::size_t kTombstonesMax = 10000;
 inline constexpr std::size_t kKeysPageBytesMax = 1 << 20;
 // A repository of 255 bytes, a tag of 128 and a digest of 71 fit; so do LMDB's keys of 511.
@@ -99,7 +101,15 @@ class Inventory {
   [[nodiscard]] std::uint64_t head() const { return next_ - 1; }
 
   // What changed after `cursor` of `epoch`. limit: 1 to kKeysPageMax.
-  [[nodiscard]] KeysPage Page(std::uint64_t epoch, std::uint64_t cursor, int limit) const;
+  [[nodiscard]] KeysPage Page(std::uint64_t epoch, std::uint64_t cursor, int limit) const {
+    return Page(epoch, cursor, limit, [](const Holding&) { return true; });
+  }
+  // The same as if only what is `visible` were here. At most kKeysScanned holdings are looked at:
+  // a page may be short, or empty, and still say that there is more.
+  [[nodiscard]] KeysPage Page(std::uint64_t epoch, std::uint64_t cursor, int limit,
+                              const std::function<bool(const Holding&)>& visible) const;
+  // It goes to the log's end, so that those who may see it only now hear of it.
+  void Touch(const Digest& digest);
 
   void CheckInvariants() const;
 

@@ -15,14 +15,15 @@ Error NoSuchRoom() { return {Code::kDenied, "you share no room with this peer"};
 Members::Members(MembersLimits limits, const PeerId& self, bool open)
     : limits_(limits), self_(self), open_(open) {}
 
-Members::Room* Members::FindRoom(const RoomId& room) {
+const Members::Room* Members::Find(const RoomId& room) const {
   const auto it = std::ranges::find_if(
       rooms_, [&](const Room& each) { return each.joined.membership.room() == room; });
   return it == rooms_.end() ? nullptr : &*it;
 }
 
-const Members::Room* Members::Find(const RoomId& room) const {
-  return const_cast<Members*>(this)->FindRoom(room);
+Members::Room* Members::FindRoom(const RoomId& room) {
+  const Room* found = Find(room);
+  return found == nullptr ? nullptr : &rooms_[static_cast<std::size_t>(found - rooms_.data())];
 }
 
 Status Members::Join(const JoinedRoom& room) {
@@ -61,24 +62,39 @@ bool Members::InForce(WallTime now, const Room& room) const {
   return ours.Holds(self_, now).ok() && !room.revocations.Covers(ours);
 }
 
+bool Members::HasShown(WallTime now, const RoomId& room, const PeerId& peer,
+                       std::string_view text) const {
+  const Room* known = Find(room);
+  if (known == nullptr || !InForce(now, *known)) return false;
+  const Proofs& proofs = proofs_[static_cast<std::size_t>(known - rooms_.data())];
+  const auto it = proofs.find(peer);
+  return it != proofs.end() && it->second.text() == text && it->second.Holds(peer, now).ok();
+}
+
 Status Members::OnShown(WallTime now, const RoomId& room, const PeerId& peer,
                         std::string_view text) {
-  Room* known = FindRoom(room);
-  if (known == nullptr || !InForce(now, *known) || peer == self_) return NoSuchRoom();
-  Proofs& proofs = proofs_[static_cast<std::size_t>(known - rooms_.data())];
-  const auto it = proofs.find(peer);
+  const Room* known = Find(room);
+  if (known == nullptr) return NoSuchRoom();
   // What was verified is not verified twice.
-  const bool is_same = it != proofs.end() && it->second.text() == text;
-  auto shown =
-      is_same ? Result<Membership>(it->second) : Membership::Parse(text, known->joined.facts.key);
+  if (HasShown(now, room, peer, text)) return Ok();
+  auto shown = Membership::Parse(text, known->joined.facts.key);
   if (!shown) return shown.error();
-  if (auto holds = shown->Holds(peer, now); !holds) return holds;
-  if (known->revocations.Covers(*shown)) {
+  return OnVerified(now, room, peer, *shown);
+}
+
+Status Members::OnVerified(WallTime now, const RoomId& room, const PeerId& peer,
+                           const Membership& membership) {
+  Room* known = FindRoom(room);
+  if (known == nullptr || !InForce(now, *known) || peer == self_ || membership.room() != room) {
+    return NoSuchRoom();
+  }
+  if (auto holds = membership.Holds(peer, now); !holds) return holds;
+  if (known->revocations.Covers(membership)) {
     return Error{Code::kDenied, "the membership of peer " + peer.Short() + " is revoked"};
   }
-  if (is_same) return Ok();
-  if (it != proofs.end()) {
-    if (it->second.until() < shown->until()) it->second = *std::move(shown);
+  Proofs& proofs = proofs_[static_cast<std::size_t>(known - rooms_.data())];
+  if (const auto it = proofs.find(peer); it != proofs.end()) {
+    if (it->second.until() < membership.until()) it->second = membership;
     return Ok();
   }
   if (proofs.size() >= limits_.peers_max) {
@@ -88,7 +104,7 @@ Status Members::OnShown(WallTime now, const RoomId& room, const PeerId& peer,
                    "we know " + std::to_string(limits_.peers_max) + " members of the room already"};
     }
   }
-  proofs.emplace(peer, *std::move(shown));
+  proofs.emplace(peer, membership);
   return Ok();
 }
 

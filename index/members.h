@@ -56,6 +56,13 @@ class Members {
   // no such room, which looks the same; kInvalid, kExhausted.
   Status OnShown(WallTime now, const RoomId& room, const PeerId& peer, std::string_view text);
 
+  // The same with one that was verified under the room's key.
+  Status OnVerified(WallTime now, const RoomId& room, const PeerId& peer,
+                    const Membership& membership);
+  // Whether the peer has shown this very text, it holds still, and we are in the room.
+  [[nodiscard]] bool HasShown(WallTime now, const RoomId& room, const PeerId& peer,
+                              std::string_view text) const;
+
   // The rooms that the peer has proved to be in, and we are in.
   [[nodiscard]] RoomMask RoomsOf(WallTime now, const PeerId& peer) const;
   // The rooms that we are in now.

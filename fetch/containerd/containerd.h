@@ -24,6 +24,7 @@ namespace shoal::fetch {
 struct ContainerdBlob {
   Digest digest;
   Bytes size;
+  std::vector<std::string> repositories;  // "reg.example/team/app", where containerd got it
 };
 struct ContainerdImage {
   std::string name;  // as containerd has it: "docker.io/library/nginx:latest"

@@ -63,6 +63,22 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& socket) {
                                    arguments);
 }
 
+// containerd labels what it pulls: "containerd.io/distribution.source.<host>" = "team/app,team/b".
+std::vector<std::string> RepositoriesOf(const content_api::Info& info) {
+  constexpr std::string_view kSource = "containerd.io/distribution.source.";
+  std::vector<std::string> repositories;
+  for (const auto& [label, value] : info.labels()) {
+    if (!label.starts_with(kSource)) continue;
+    const std::string host = label.substr(kSource.size());
+    for (std::string_view rest = value; !rest.empty();) {
+      const auto name = rest.substr(0, rest.find(','));
+      rest.remove_prefix(std::min(name.size() + 1, rest.size()));
+      if (!name.empty()) repositories.push_back(host + "/" + std::string(name));
+    }
+  }
+  return repositories;
+}
+
 }  // namespace
 
 Session::Session(std::shared_ptr<grpc::Channel> channel, std::string name_space, Calls& calls)
@@ -127,7 +143,7 @@ Status Session::ListBlobs(ContainerdInventory& out) {
       const Result<Digest> digest = ParseDigest(info.digest());
       if (!digest || info.size() < 0) continue;  // sha512 and friends are not ours to serve
       full = full || out.blobs.size() >= kInventoryBlobsMax;
-      if (!full) out.blobs.push_back({*digest, Bytes(info.size())});
+      if (!full) out.blobs.push_back({*digest, Bytes(info.size()), RepositoriesOf(info)});
     }
   }
   const grpc::Status status = stream->Finish();

@@ -49,6 +49,7 @@ std::shared_ptr<LiveBlob> Fetcher::Find(const Digest& digest) {
 }
 
 void Fetcher::Open(FetchRequest request, Ready ready) {
+  if (hooks_.on_wanted && request.upstream) hooks_.on_wanted(request.digest, *request.upstream);
   if (auto live = locals_.Open(request.digest)) {
     ready(std::move(live));
     return;

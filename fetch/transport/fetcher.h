@@ -43,6 +43,8 @@ struct TransferView {
 class Fetcher {
  public:
   struct Hooks {
+    // Any thread: somebody asks for this blob under this name, before anything is done about it.
+    std::function<void(const Digest&, const UpstreamRef&)> on_wanted;
     // On the loop: what this host can offer of a blob has changed.
     std::function<void(const Digest&, Bytes size, bool complete)> on_holding;
     std::function<void(const Digest&)> on_transfer_started;

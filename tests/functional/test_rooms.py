@@ -191,6 +191,82 @@ def test_two_rooms_on_one_network_do_not_see_each_other(rig):
     assert a.owner.bytes()["to_peers"] == 0
 
 
+def shares(**rooms):
+    """[[share]] tables: shares(team_a="reg.test/a/*")."""
+    return [{"repositories": [pattern], "room": room.replace("_", "-")}
+            for room, pattern in rooms.items()]
+
+
+def test_a_host_in_two_rooms_keeps_their_repositories_apart(rig):
+    of_a, of_b, of_none = (make_image(f"{name}/app", layer_sizes=(2 << 20,), seed=n)
+                           for n, name in enumerate(("a", "b", "other")))
+    registry = rig.registry()
+    for image in (of_a, of_b, of_none):
+        registry.push(image)
+    a = make_room(rig, "a1", [registry], "team-a")
+    b = make_room(rig, "b1", [registry], "team-b")
+    both = a.agent(rig, "both", [registry])
+    said(both, "join", b.token())
+    both.stop()
+    both.configure(share=shares(team_a="reg.test/a/*", team_b="reg.test/b/*"))
+    both.start()
+    for one in (a.owner, b.owner):
+        wait_until("it is met", lambda one=one: rooms_of(one, both) and rooms_of(both, one))
+    for image in (of_a, of_b, of_none):
+        both.fill(registry, image)
+
+    def sees(agent, image):
+        return agent.blob(image.layers[1].digest) is not None
+
+    def check():
+        a.owner.wait_holders(of_a.layers[1].digest, 1)
+        b.owner.wait_holders(of_b.layers[1].digest, 1)
+        assert not sees(a.owner, of_b) and not sees(b.owner, of_a)
+        assert not sees(a.owner, of_none) and not sees(b.owner, of_none)
+        for agent, hidden in ((a.owner, of_b), (b.owner, of_a), (a.owner, of_none)):
+            digest = hidden.layers[1].digest
+            held = asks(agent, both, f"/blobs/{digest}/map")
+            absent = asks(agent, both, "/blobs/sha256:" + "0" * 64 + "/map")
+            assert held.status == absent.status == 404
+            assert held.body.decode().replace(digest, "") == \
+                absent.body.decode().replace("sha256:" + "0" * 64, "")
+            bytes_too = asks(agent, both, f"/blobs/{digest}", headers={"Range": "bytes=0-1"})
+            assert bytes_too.status == 404
+        assert asks(a.owner, both, f"/blobs/{of_a.layers[1].digest}/map").status == 200
+
+    check()
+    wait_until("the image is known by its name", lambda: a.owner.get("/v1/images"))
+    assert [image["name"] for image in a.owner.get("/v1/images")] == ["reg.test/a/app:1"]
+    # What it knows of its blobs outlives a kill.
+    both.kill()
+    both.start()
+    for one in (a.owner, b.owner):
+        wait_until("it is met", lambda one=one: rooms_of(both, one))
+    check()
+    registry.stop()
+    for blob in of_a.blobs:
+        assert a.owner.get_blob(registry, of_a, blob).body == blob.data
+    assert a.owner.bytes()["from_upstream"] == 0
+    # It asks nobody for what is not theirs either.
+    assert b.owner.get_blob(registry, of_a, of_a.layers[1]).status != 200
+
+
+def test_a_host_in_two_rooms_shares_nothing_unless_it_is_told_what(rig):
+    image = make_image("team/app")
+    registry = rig.registry()
+    registry.push(image)
+    a = make_room(rig, "a1", [registry], "team-a")
+    b = make_room(rig, "b1", [registry], "team-b")
+    both = a.agent(rig, "both", [registry])
+    said(both, "join", b.token())
+    wait_until("they meet", lambda: rooms_of(both, a.owner) and rooms_of(both, b.owner))
+    both.fill(registry, image)
+    for owner in (a.owner, b.owner):
+        assert asks(both, owner, "/peers").status == 200
+        assert asks(owner, both, "/keys?epoch=0&after=0&limit=9").json()["keys"] == []
+        assert asks(owner, both, f"/blobs/{image.layers[1].digest}/map").status == 404
+
+
 def test_an_index_server_does_not_see_which_blobs_a_room_fetches(rig):
     image = make_image("secret/app", layer_sizes=(8 << 20,))
     layer = image.layers[1]

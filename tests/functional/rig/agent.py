@@ -36,8 +36,9 @@ def _toml(value):
 def to_toml(sections, registries=()):
     lines = []
     for section, keys in sections.items():
-        lines.append(f"[{section}]")
-        lines += [f"{key} = {_toml(value)}" for key, value in keys.items()]
+        for table in keys if isinstance(keys, list) else [keys]:
+            lines.append(f"[[{section}]]" if isinstance(keys, list) else f"[{section}]")
+            lines += [f"{key} = {_toml(value)}" for key, value in table.items()]
     for registry in registries:
         lines.append("[[registry]]")
         lines += [f"{key} = {_toml(value)}" for key, value in registry.items()]
@@ -67,13 +68,14 @@ class Agent:
         self.sections = {name: dict(keys) for name, keys in _DEFAULTS.items()}
         if host.path(SOCKET).exists():
             self.sections["store"]["containerd"] = SOCKET
-        for name, keys in sections.items():
-            self.sections.setdefault(name, {}).update(keys)
-        self.configure()
+        self.configure(**sections)
 
     def configure(self, **sections):
         for name, keys in sections.items():
-            self.sections.setdefault(name, {}).update(keys)
+            if isinstance(keys, list):  # [[name]] tables
+                self.sections[name] = keys
+            else:
+                self.sections.setdefault(name, {}).update(keys)
         self.host.write(CONFIG, to_toml(self.sections, self.registries))
 
     # --- life ---

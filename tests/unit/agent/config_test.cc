@@ -46,6 +46,9 @@ connections = 3
 [[replicate]]
 images = ["reg.test:5000/*"]
 copies = "all"
+[[share]]
+repositories = ["reg.test:5000/a/*", "reg.test:5000/base"]
+room = "team-a"
 )",
                             "test.toml");
   ASSERT_TRUE(config.ok()) << config.error().text;
@@ -57,6 +60,21 @@ copies = "all"
   EXPECT_EQ(config->registries[0].tag_ttl, std::chrono::seconds(5));
   EXPECT_EQ(config->registries[0].connections, 3);
   ASSERT_EQ(config->replicate.size(), 1U);
+  ASSERT_EQ(config->shares.size(), 1U);
+  EXPECT_EQ(config->shares[0].repositories.size(), 2U);
+  EXPECT_EQ(config->shares[0].room, "team-a");
+  const auto again = ParseConfig(ShowConfig(*config), "shown");
+  ASSERT_TRUE(again.ok()) << again.error().text;
+  EXPECT_EQ(again->shares[0].repositories, config->shares[0].repositories);
+  EXPECT_EQ(again->shares[0].room, config->shares[0].room);
+}
+
+TEST(ConfigTest, AShareNeedsARoomAndRepositories) {
+  EXPECT_NE(ErrorOf("[[share]]\nrepositories = [\"a/*\"]\n").find("share.room"), std::string::npos);
+  EXPECT_NE(ErrorOf("[[share]]\nroom = \"a\"\n").find("repositories"), std::string::npos);
+  EXPECT_NE(ErrorOf("[[share]]\nroom = \"A B\"\nrepositories = [\"a\"]\n").find("share.room"),
+            std::string::npos);
+  EXPECT_NE(ErrorOf("[[share]]\nrepository = []\n").find("\"repositories\""), std::string::npos);
 }
 
 TEST(ConfigTest, NamesTheNearestKeyForAnUnknownOne) {

@@ -22,6 +22,55 @@ BlobHolding Blob(int n, int size = 1, bool complete = true) {
   return {DigestNo(n), Bytes(size), complete};
 }
 
+TEST(InventoryTest, APageForWhoMaySeeSomeIsAsIfThereWereNoOthers) {
+  Inventory inventory(7);
+  const auto digest = [](char n) { return *ParseDigest("sha256:" + std::string(64, n)); };
+  for (const char n : {'1', '2', '3', '4'}) {
+    ASSERT_TRUE(inventory.SetBlob({digest(n), Bytes(1), true}));
+  }
+  const auto hides = [&](char n) {
+    return [hidden = digest(n)](const Holding& holding) {
+      return std::get<BlobHolding>(holding).digest != hidden;
+    };
+  };
+  const auto first = inventory.Page(0, 0, 2, hides('1'));
+  ASSERT_EQ(first.changes.size(), 2U);
+  EXPECT_TRUE(first.more);
+  EXPECT_EQ(std::get<BlobHolding>(first.changes[0].holding).digest, digest('2'));
+  const auto rest = inventory.Page(7, first.cursor, 2, hides('1'));
+  EXPECT_EQ(rest.changes.size(), 1U);
+  EXPECT_FALSE(rest.more);
+  EXPECT_EQ(rest.cursor, inventory.head());
+  // Nor are tombstones told to those who never saw what is gone.
+  ASSERT_TRUE(inventory.RemoveBlob(digest('1')));
+  EXPECT_TRUE(inventory.Page(7, rest.cursor, 9, hides('1')).changes.empty());
+  // Touched, it is told again to whoever may see it now.
+  const auto head = inventory.head();
+  inventory.Touch(digest('2'));
+  inventory.Touch(digest('1'));
+  inventory.CheckInvariants();
+  const auto again = inventory.Page(7, head, 9);
+  ASSERT_EQ(again.changes.size(), 1U);
+  EXPECT_EQ(std::get<BlobHolding>(again.changes[0].holding).digest, digest('2'));
+}
+
+TEST(InventoryTest, APageLooksAtABoundedNumberOfHoldingsAndSaysThatThereIsMore) {
+  Inventory inventory(7);
+  for (int i = 0; i < kKeysScanned + 10; ++i) {
+    Digest digest;
+    digest.bytes[0] = static_cast<std::byte>(i & 255);
+    digest.bytes[1] = static_cast<std::byte>(i >> 8);
+    ASSERT_TRUE(inventory.SetBlob({digest, Bytes(1), true}));
+  }
+  const auto nothing = [](const Holding&) { return false; };
+  const auto page = inventory.Page(7, 0, 9, nothing);
+  EXPECT_TRUE(page.more && page.changes.empty());
+  EXPECT_GT(page.cursor, 0U);
+  const auto last = inventory.Page(7, page.cursor, 9, nothing);
+  EXPECT_FALSE(last.more);
+  EXPECT_EQ(last.cursor, inventory.head());
+}
+
 TEST(InventoryTest, ARestartedLogIsTakenAnew) {
   Inventory inventory(7);
   ASSERT_TRUE(inventory.SetImage({"a/b:1", Digest{}}));
