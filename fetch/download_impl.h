@@ -23,8 +23,9 @@ namespace shoal::fetch {
 // A long poll at a peer waits this long (docs/PROTOCOL.md, "Maps").
 inline constexpr Duration kMapWait = std::chrono::seconds(10);
 // The lead's map is asked again after about the time in which we get a piece: what it has is
-// nowhere else. Those of others after so many times that: pieces are rarely rare that long, and each
-// map costs both ends about as much as 100 KiB. After kMapPauseIdle when the last brought nothing.
+// nowhere else. Those of others after so many times that: pieces are rarely rare that long, and
+// each map costs both ends about as much as 100 KiB. After kMapPauseIdle when the last brought
+// nothing.
 inline constexpr Duration kMapPauseMin = std::chrono::milliseconds(10);
 inline constexpr Duration kMapPauseMax = std::chrono::milliseconds(150);
 inline constexpr int kMapPauseOthers = 6;
