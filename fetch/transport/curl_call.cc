@@ -61,11 +61,6 @@ Code CodeOf(CURLcode code) {
 
 }  // namespace
 
-std::string_view HostOf(std::string_view url) {
-  const auto host = url.find("//");
-  return url.substr(0, host == std::string_view::npos ? host : url.find('/', host + 2));
-}
-
 CurlCall::CurlCall(HttpClient::CallId id, HttpCall call, std::shared_ptr<HttpSink> sink,
                    CurlProgress& progress)
     : id_(id), call_(std::move(call)), sink_(std::move(sink)), progress_(progress) {}

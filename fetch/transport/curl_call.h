@@ -35,9 +35,6 @@ struct CurlProgress {
   std::vector<std::pair<Time, HttpClient::CallId>> held;
 };
 
-// "https://host:port" of a URL.
-std::string_view HostOf(std::string_view url);
-
 // Of one answer, all its header lines. Registries stay under 8 KiB; more is an attack or a mistake.
 inline constexpr std::size_t kHeadBytesMax = 64 << 10;
 inline constexpr std::size_t kHeadersMax = 200;

@@ -50,6 +50,11 @@ constexpr int kWorkerBits = 6;
 
 }  // namespace
 
+std::string_view HostOf(std::string_view url) {
+  const auto host = url.find("//");
+  return url.substr(0, host == std::string_view::npos ? host : url.find('/', host + 2));
+}
+
 std::string PeerUrl(const std::optional<PeerId>& peer, const index::Endpoint& endpoint,
                     std::string_view path) {
   if (peer) return "https://" + peer->Hex() + ".peer.shoal" + std::string(path);

@@ -79,6 +79,9 @@ struct HttpCall {
 std::string PeerUrl(const std::optional<PeerId>& peer, const index::Endpoint& endpoint,
                     std::string_view path);
 
+// "https://host:port" of a URL.
+std::string_view HostOf(std::string_view url);
+
 class HttpClient {
  public:
   using CallId = std::uint64_t;

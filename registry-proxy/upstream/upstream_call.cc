@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/json.h"
-#include "fetch/transport/curl_call.h"  // HostOf
 #include "registry-proxy/names.h"
 #include "registry-proxy/upstream/clock.h"
 
