@@ -12,6 +12,7 @@ from rig import web
 from rig.identity import Identity
 from rig.image import make_image
 from rig.liar import chain_states
+from rig.process import wait_until
 
 IMAGE = make_image("team/app", layer_sizes=(3 << 20,))
 LAYER = IMAGE.layers[1]
@@ -35,6 +36,12 @@ def peer(shared):
         return web.request(stranger, 7381, method, "/p2p/v1" + path, headers,
                            address=agent.host.address, **options)
 
+    def described():
+        keys = get("/keys?epoch=0&after=0&limit=2000").json()["keys"]
+        return any("image" in key and "size" in key for key in keys)
+
+    # What an image is made of is read from its manifest a moment after the pull.
+    wait_until("the image is described", described)
     get.agent, get.host = agent, stranger
     return get
 
