@@ -20,15 +20,17 @@ class TestLoop : public Executor {
     ready_.notify_one();
   }
 
-  // Runs what is posted until `done` holds. Returns whether it came to that.
+  // Runs what is posted until `done` holds, which nothing posted may tell of: it is looked at every
+  // few milliseconds. Returns whether it came to that. `done` may call it again.
   bool RunUntil(const std::function<bool()>& done,
                 std::chrono::milliseconds patience = std::chrono::seconds(20)) {
     const auto end = std::chrono::steady_clock::now() + patience;
     while (!done()) {
+      if (std::chrono::steady_clock::now() >= end) return false;
       std::function<void()> work;
       {
         std::unique_lock lock(mutex_);
-        if (!ready_.wait_until(lock, end, [&] { return !queue_.empty(); })) return done();
+        if (!ready_.wait_for(lock, kLook, [&] { return !queue_.empty(); })) continue;
         work = std::move(queue_.front());
         queue_.pop_front();
       }
@@ -53,6 +55,8 @@ class TestLoop : public Executor {
   }
 
  private:
+  static constexpr std::chrono::milliseconds kLook{5};
+
   std::mutex mutex_;
   std::condition_variable ready_;
   std::deque<std::function<void()>> queue_;
