@@ -15,6 +15,8 @@
 //   search_terms.h, search_ids.h   are what it is made of
 //   swarm_table.h     who takes part in which swarm     swarm_desk.h     asked at an index server
 //   registry_slots.h  how many connections each peer may have to a registry with a bound
+//   feed.h            a room's messages, and how they spread: feed_message.h, feed_frame.h (what
+//                     neighbours say), feed_log.h (what stands)
 //   signed_request.h  what a peer signs for a server    verified_records.h      not verified twice
 //
 // Adapters, which touch the world and decide nothing
