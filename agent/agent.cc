@@ -142,6 +142,9 @@ Status Agent::OpenDisk() {
   auto tags = proxy::TagTable::Open(*env_);
   if (!tags) return tags.error();
   tag_table_ = std::make_unique<proxy::TagTable>(*tags);
+  auto held_tags = HeldTags::Open(*env_);
+  if (!held_tags) return held_tags.error();
+  held_tags_ = std::make_unique<HeldTags>(*held_tags);
 
   fetch::BlobStore::Options options;
   options.dir = folder + "/store";
@@ -242,6 +245,8 @@ Status Agent::MakeCore() {
   MakeSearch(rng);
   for (const auto& blob : store_->List()) holdings_->SetStored(blob.digest, blob.size);
   for (const auto& [digest, size] : store_->ListPartials()) holdings_->SetPartial(digest, size);
+  held_tags_->ForEach(
+      [this](const std::string& name, const Digest& digest) { holdings_->LoadTag(name, digest); });
 
   locals_ = std::make_unique<fetch::LocalBlobs>(
       *store_, *pool_, config_.fetch.piece,
@@ -526,6 +531,13 @@ void Agent::MakeSearch(Rng& rng) {
     if (change.after && !holdings_->HasFacts(change.after->digest)) {
       describer_->Want(change.after->digest);
     }
+  };
+  hooks.on_tag = [this](const std::string& name, const std::optional<Digest>& digest) {
+    database_->Post([this, name, digest] {
+      if (auto kept = digest ? held_tags_->Set(name, *digest) : held_tags_->Remove(name); !kept) {
+        spdlog::warn("what tag {} means was not kept: {}", name, kept.error().text);
+      }
+    });
   };
   holdings_ = std::make_unique<Holdings>(rng.Below(std::uint64_t{1} << 53), std::move(hooks));
 }

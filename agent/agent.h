@@ -14,6 +14,7 @@
 #include "agent/config.h"
 #include "agent/describer.h"
 #include "agent/discovery.h"
+#include "agent/held_tags.h"
 #include "agent/holdings.h"
 #include "agent/image_finder.h"
 #include "agent/known_peers.h"
@@ -92,6 +93,7 @@ class Agent {
   std::unique_ptr<index::LmdbEnv> catalog_env_;
   std::unique_ptr<index::LmdbCatalog> catalog_;
   std::unique_ptr<proxy::TagTable> tag_table_;
+  std::unique_ptr<HeldTags> held_tags_;
   AsioLoop loop_;
   std::unique_ptr<index::IoThread> io_;
   std::unique_ptr<fetch::WorkPool> database_;

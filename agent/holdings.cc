@@ -11,8 +11,8 @@ constexpr std::size_t kFactsSpare = 1000;
 
 }  // namespace
 
-Holdings::Holdings(std::uint64_t epoch, Hooks hooks)
-    : inventory_(epoch), hooks_(std::move(hooks)) {}
+Holdings::Holdings(std::uint64_t epoch, Hooks hooks, std::size_t tags_max)
+    : inventory_(epoch), hooks_(std::move(hooks)), tags_max_(tags_max) {}
 
 bool Holdings::SetImage(const std::string& name, const Digest& digest) {
   const auto before = inventory_.FindImage(name);
@@ -66,7 +66,19 @@ void Holdings::Refresh(const Digest& digest) {
   } else {
     changed = inventory_.RemoveBlob(digest);
   }
+  if (const auto tags = tags_of_.find(digest); tags != tags_of_.end()) {
+    for (const auto& name : tags->second) changed |= RefreshImage(name);
+  }
   if (changed) hooks_.on_changed();
+}
+
+bool Holdings::RefreshImage(const std::string& name) {
+  if (const auto image = images_.find(name); image != images_.end()) {
+    return SetImage(name, image->second);
+  }
+  const auto tag = tags_.find(name);
+  if (tag == tags_.end() || !IsWhole(tag->second.digest)) return RemoveImage(name);
+  return SetImage(name, tag->second.digest);
 }
 
 void Holdings::SetStored(const Digest& digest, Bytes size) {
@@ -116,22 +128,50 @@ void Holdings::SetContainerd(const fetch::ContainerdInventory& inventory) {
   const auto old_images = std::exchange(images_, std::move(images));
   bool changed = false;
   for (const auto& [name, digest] : old_images) {
-    if (images_.contains(name)) continue;
-    const auto tag = tags_.find(name);
-    changed |= tag != tags_.end() ? SetImage(name, tag->second) : RemoveImage(name);
+    if (!images_.contains(name)) changed |= RefreshImage(name);
   }
   for (const auto& [name, digest] : images_) changed |= SetImage(name, digest);
   if (changed) hooks_.on_changed();
 }
 
 void Holdings::SetTag(const std::string& name, const Digest& digest) {
-  tags_[name] = digest;
-  if (SetImage(name, digest)) hooks_.on_changed();
+  if (PutTag(name, digest) && hooks_.on_tag) hooks_.on_tag(name, digest);
+  if (tags_.size() > tags_max_) ForgetTag(std::string(ages_.front()));
+}
+
+void Holdings::LoadTag(const std::string& name, const Digest& digest) {
+  PutTag(name, digest);
+  if (tags_.size() > tags_max_) ForgetTag(std::string(ages_.front()));
+}
+
+bool Holdings::PutTag(const std::string& name, const Digest& digest) {
+  const auto it = tags_.find(name);
+  if (it != tags_.end() && it->second.digest == digest) {
+    ages_.splice(ages_.end(), ages_, it->second.age);
+    return false;
+  }
+  EraseTag(name);
+  tags_[name] = {digest, ages_.insert(ages_.end(), name)};
+  tags_of_[digest].insert(name);
+  if (RefreshImage(name)) hooks_.on_changed();
+  return true;
+}
+
+void Holdings::EraseTag(const std::string& name) {
+  const auto it = tags_.find(name);
+  if (it == tags_.end()) return;
+  const auto same = tags_of_.find(it->second.digest);
+  same->second.erase(name);
+  if (same->second.empty()) tags_of_.erase(same);
+  ages_.erase(it->second.age);
+  tags_.erase(it);
 }
 
 void Holdings::ForgetTag(const std::string& name) {
-  if (tags_.erase(name) == 0 || images_.contains(name)) return;
-  if (RemoveImage(name)) hooks_.on_changed();
+  if (!tags_.contains(name)) return;
+  EraseTag(name);
+  if (hooks_.on_tag) hooks_.on_tag(name, std::nullopt);
+  if (RefreshImage(name)) hooks_.on_changed();
 }
 
 }  // namespace shoal::agent

@@ -4,7 +4,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -24,8 +27,13 @@ class Holdings {
     std::function<void()> on_changed;  // the inventory has news
     // Of an image: what of it was known before, and is now. May be empty.
     std::function<void(const index::ImageChange&)> on_image;
+    // What a tag means, for the next run; nothing: it is not to be kept. May be empty.
+    std::function<void(const std::string& name, const std::optional<Digest>&)> on_tag;
   };
-  Holdings(std::uint64_t epoch, Hooks hooks);
+  // Tags that are remembered; those not set for the longest go first. As many as the tag cache has.
+  static constexpr std::size_t kTagsMax = 10'000;
+
+  explicit Holdings(std::uint64_t epoch, Hooks hooks, std::size_t tags_max = kTagsMax);
 
   void SetStored(const Digest& digest, Bytes size);
   void SetPartial(const Digest& digest, Bytes size);
@@ -34,8 +42,11 @@ class Holdings {
   void RemoveStored(const Digest& digest);
   // Replaces all that containerd holds.
   void SetContainerd(const fetch::ContainerdInventory& inventory);
-  // A tag that the mirror resolved and whose manifest is here.
+  // What the mirror resolved a tag to. It is an image of the inventory as long as its manifest is
+  // here.
   void SetTag(const std::string& name, const Digest& digest);
+  // The same, as an earlier run kept it.
+  void LoadTag(const std::string& name, const Digest& digest);
   // The upstream has no such tag any more. What containerd holds under the name stays.
   void ForgetTag(const std::string& name);
   // What was found out of the image whose manifest or index is `top`.
@@ -61,10 +72,24 @@ class Holdings {
   }
 
  private:
+  struct Tag {
+    Digest digest;
+    std::list<std::string>::iterator age;  // in ages_
+  };
+
   void Refresh(const Digest& digest);
-  // Both return whether the inventory changed.
+  [[nodiscard]] bool IsWhole(const Digest& digest) const {
+    return stored_.contains(digest) || containerd_.contains(digest);
+  }
+  // All three return whether the inventory changed. The first brings it in line with what is known
+  // of a name.
+  bool RefreshImage(const std::string& name);
   bool SetImage(const std::string& name, const Digest& digest);
   bool RemoveImage(const std::string& name);
+  // Returns false when it meant the same before.
+  bool PutTag(const std::string& name, const Digest& digest);
+  // Takes a tag out of the books.
+  void EraseTag(const std::string& name);
   void DropOldFacts();
 
   index::Inventory inventory_;
@@ -72,7 +97,10 @@ class Holdings {
   std::unordered_map<Digest, Bytes> stored_;
   std::unordered_map<Digest, Bytes> partial_;
   std::unordered_map<Digest, Bytes> containerd_;
-  std::map<std::string, Digest> tags_;
+  std::size_t tags_max_;
+  std::map<std::string, Tag> tags_;
+  std::list<std::string> ages_;  // of tags_, that set last at the end
+  std::unordered_map<Digest, std::set<std::string>> tags_of_;
   std::map<std::string, Digest> images_;                 // containerd's
   std::unordered_map<Digest, proxy::ImageFacts> facts_;  // by the image's digest
 };

@@ -126,6 +126,9 @@ void Mirror::Manifest(const SharedAsk& ask) {
             reply.content_length = resolved->size;
             AddCommon(reply, ask->pull, resolved->digest, resolved->origin);
             if (resolved->stale) reply.headers.emplace_back("Warning", kStaleWarning);
+            // containerd asks for the manifest by its digest now.
+            self->ports_.on_tag(TagName(ask->pull.registry, ask->pull.repository, ask->pull.tag),
+                                resolved->digest);
             return ask->respond(std::move(reply));
           }
           self->ports_.pool.Post([self, ask, digest = resolved->digest, stale = resolved->stale] {

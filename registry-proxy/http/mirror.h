@@ -40,7 +40,7 @@ struct MirrorPorts {
   TagResolver& tags;
   // Asks the upstream for tags/list or referrers; `done` once, on any thread.
   std::function<void(const PullRequest&, std::function<void(Result<PassedOn>)> done)> pass_on;
-  // A tag was resolved and its manifest is here. On the loop.
+  // A tag was resolved; its manifest may come later, or never. On the loop.
   std::function<void(const std::string& name, const Digest& digest)> on_tag;
 };
 

@@ -135,6 +135,39 @@ def test_what_containerd_already_held_is_served_to_peers(rig):
     assert a.bytes()["to_peers"] >= image.size
 
 
+@pytest.mark.parametrize("runtime_here", [False, True], ids=["store", "containerd"])
+def test_a_restarted_holder_tells_peers_its_tags_with_the_registry_off(rig, runtime_here):
+    image = make_image("team/app")
+    registry = rig.registry()
+    registry.push(image)
+    reference = registry.reference(image)
+    if runtime_here:
+        rig.containerd("a").use_registry(registry.name, registry.url)
+        rig.containerds["a"].pull(reference)
+    a = rig.agent("a", [registry])
+    if runtime_here:
+        wait_until("a knows the image", lambda: a.has_blob(image.manifest.digest))
+    else:  # as containerd does: the tag by a HEAD, then all by digest
+        assert a.get_manifest(registry, image, method="HEAD").status == 200
+        for manifest in (image.top, image.manifest):
+            assert a.get_manifest(registry, image, manifest.digest).status == 200
+        for blob in image.blobs:
+            assert a.get_blob(registry, image, blob).status == 200
+        wait_until("a holds the image", lambda: [reference, True] in [
+            [entry["name"], entry["here"]] for entry in a.get("/v1/images")])
+    registry.stop()
+    a.kill()
+    a.start()
+    c = rig.agent("c", [registry])
+    for blob in [image.top, image.manifest, *image.blobs]:
+        c.wait_holders(blob.digest, 1)
+    answer = c.get_manifest(registry, image)
+    assert answer.status == 200
+    assert answer.headers["docker-content-digest"] == image.top.digest
+    assert "warning" in answer.headers
+    assert c.verb("pull", reference, timeout=60).returncode == 0
+
+
 def test_what_containerd_pulls_past_the_agent_becomes_inventory(rig):
     image = make_image("team/late")
     registry = rig.registry()

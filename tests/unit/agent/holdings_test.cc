@@ -13,6 +13,10 @@ Digest DigestOf(unsigned char first) {
 
 class HoldingsTest : public testing::Test {
  protected:
+  [[nodiscard]] std::optional<Digest> ImageOf(const std::string& name) const {
+    const auto image = holdings_.inventory().FindImage(name);
+    return image ? std::optional(image->digest) : std::nullopt;
+  }
   [[nodiscard]] std::string StateOf(const Digest& digest) const {
     const auto blob = holdings_.inventory().FindBlob(digest);
     return !blob ? "absent" : blob->complete ? "complete" : "partial";
@@ -21,8 +25,13 @@ class HoldingsTest : public testing::Test {
   int changes_ = 0;
   Holdings holdings_{1,
                      {[this] { ++changes_; },
-                      [this](const index::ImageChange& change) { told_.push_back(change); }}};
+                      [this](const index::ImageChange& change) { told_.push_back(change); },
+                      [this](const std::string& name, const std::optional<Digest>& digest) {
+                        kept_.emplace_back(name, digest);
+                      }},
+                     2};
   std::vector<index::ImageChange> told_;
+  std::vector<std::pair<std::string, std::optional<Digest>>> kept_;
   const Digest a_ = DigestOf(1);
 };
 
@@ -48,6 +57,7 @@ TEST_F(HoldingsTest, TellsOnlyOfChanges) {
 }
 
 TEST_F(HoldingsTest, SaysOfAnImageWhatWasFoundOut) {
+  holdings_.SetStored(a_, Bytes(10));
   holdings_.SetTag("r/x:1", a_);
   EXPECT_EQ(holdings_.inventory().FindImage("r/x:1")->platforms, "");
   const int before = changes_;
@@ -76,6 +86,7 @@ TEST_F(HoldingsTest, AnEndedTransferLeavesItsPiecesOrNothing) {
 }
 
 TEST_F(HoldingsTest, ContainerdsNameWinsAndATagComesBackAfterIt) {
+  holdings_.SetStored(a_, Bytes(10));
   holdings_.SetTag("r/x:1", a_);
   holdings_.SetContainerd({{}, {{"r/x:1", DigestOf(2)}}});
   EXPECT_EQ(holdings_.inventory().FindImage("r/x:1")->digest, DigestOf(2));
@@ -84,6 +95,7 @@ TEST_F(HoldingsTest, ContainerdsNameWinsAndATagComesBackAfterIt) {
 }
 
 TEST_F(HoldingsTest, AForgottenTagIsGoneUnlessContainerdHoldsIt) {
+  holdings_.SetStored(a_, Bytes(10));
   holdings_.SetTag("r/x:1", a_);
   holdings_.SetTag("r/y:1", a_);
   holdings_.SetContainerd({{}, {{"r/y:1", a_}}});
@@ -92,6 +104,60 @@ TEST_F(HoldingsTest, AForgottenTagIsGoneUnlessContainerdHoldsIt) {
   holdings_.ForgetTag("r/never:1");
   EXPECT_FALSE(holdings_.inventory().FindImage("r/x:1"));
   EXPECT_TRUE(holdings_.inventory().FindImage("r/y:1"));
+}
+
+TEST_F(HoldingsTest, ATagIsAnImageAsLongAsItsManifestIsHere) {
+  holdings_.SetTag("r/x:1", a_);  // a HEAD, before the runtime asks for the manifest
+  EXPECT_FALSE(ImageOf("r/x:1"));
+  holdings_.SetPartial(a_, Bytes(10));
+  EXPECT_FALSE(ImageOf("r/x:1"));
+  holdings_.SetStored(a_, Bytes(10));
+  EXPECT_EQ(ImageOf("r/x:1"), a_);
+  holdings_.SetContainerd({{{a_, Bytes(10)}}, {}});
+  holdings_.RemoveStored(a_);
+  EXPECT_EQ(ImageOf("r/x:1"), a_);
+  holdings_.SetContainerd({});
+  EXPECT_FALSE(ImageOf("r/x:1"));
+  holdings_.SetStored(a_, Bytes(10));
+  EXPECT_EQ(ImageOf("r/x:1"), a_);
+  holdings_.Drop(a_);
+  EXPECT_FALSE(ImageOf("r/x:1"));
+}
+
+TEST_F(HoldingsTest, ATagThatMovedNamesTheNewManifestOnly) {
+  holdings_.SetStored(a_, Bytes(10));
+  holdings_.SetTag("r/x:1", a_);
+  holdings_.SetTag("r/x:1", DigestOf(2));
+  EXPECT_FALSE(ImageOf("r/x:1"));
+  holdings_.SetStored(DigestOf(2), Bytes(10));
+  EXPECT_EQ(ImageOf("r/x:1"), DigestOf(2));
+}
+
+TEST_F(HoldingsTest, WhatTagsMeanIsKeptForTheNextRun) {
+  using Kept = std::vector<std::pair<std::string, std::optional<Digest>>>;
+  holdings_.SetTag("r/x:1", a_);
+  holdings_.SetTag("r/x:1", a_);
+  holdings_.SetTag("r/x:1", DigestOf(2));
+  holdings_.ForgetTag("r/x:1");
+  holdings_.ForgetTag("r/never:1");
+  EXPECT_EQ(kept_, (Kept{{"r/x:1", a_}, {"r/x:1", DigestOf(2)}, {"r/x:1", std::nullopt}}));
+
+  Holdings next(2, {[] {}, {}, {}});
+  next.SetStored(a_, Bytes(10));
+  next.LoadTag("r/x:1", a_);
+  ASSERT_TRUE(next.inventory().FindImage("r/x:1"));
+}
+
+TEST_F(HoldingsTest, TheTagSetLongestAgoGoesFirst) {
+  holdings_.SetStored(a_, Bytes(10));
+  holdings_.SetTag("r/x:1", a_);
+  holdings_.SetTag("r/y:1", a_);
+  holdings_.SetTag("r/x:1", a_);
+  holdings_.SetTag("r/z:1", a_);
+  EXPECT_FALSE(ImageOf("r/y:1"));
+  EXPECT_EQ(ImageOf("r/x:1"), a_);
+  EXPECT_EQ(ImageOf("r/z:1"), a_);
+  EXPECT_EQ(kept_.back(), std::pair(std::string("r/y:1"), std::optional<Digest>()));
 }
 
 TEST_F(HoldingsTest, ACorruptFileIsNotOffered) {

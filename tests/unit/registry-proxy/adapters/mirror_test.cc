@@ -237,6 +237,11 @@ TEST_F(MirrorTest, AHeadOfATagNeedsNoManifest) {
   EXPECT_THAT(upstream_.asked(), IsEmpty());
   EXPECT_EQ(Header(reply, "Shoal-Source"), "upstream");
   EXPECT_EQ(Header(Ask("HEAD", kTagPath), "Shoal-Source"), "local");
+  // containerd gets the manifest by its digest then: it would not be known under the tag.
+  const auto told = told_.Take();
+  ASSERT_TRUE(told);
+  EXPECT_EQ(told->first, "reg.test/app/web:v1");
+  EXPECT_EQ(told->second, Sha256Of(manifest_));
 }
 
 TEST_F(MirrorTest, WarnsWhenATagMayBeStale) {
