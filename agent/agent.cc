@@ -405,7 +405,7 @@ Status Agent::MakeCore() {
               }
             });
           }},
-      tag_table_->Load());
+      tag_table_->Load(proxy::kTagsMax));
   manifests_ = std::make_unique<proxy::ManifestSource>(*fetcher_, *pool_);
   const auto on_image = [this](const std::string& name, const Digest& digest) {
     holdings_->SetTag(name, digest);

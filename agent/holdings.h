@@ -18,6 +18,7 @@
 #include "index/catalog.h"
 #include "index/inventory.h"
 #include "registry-proxy/image_facts.h"
+#include "registry-proxy/tag_cache.h"
 
 namespace shoal::agent {
 
@@ -30,10 +31,8 @@ class Holdings {
     // What a tag means, for the next run; nothing: it is not to be kept. May be empty.
     std::function<void(const std::string& name, const std::optional<Digest>&)> on_tag;
   };
-  // Tags that are remembered; those not set for the longest go first. As many as the tag cache has.
-  static constexpr std::size_t kTagsMax = 10'000;
-
-  explicit Holdings(std::uint64_t epoch, Hooks hooks, std::size_t tags_max = kTagsMax);
+  // tags_max  that are remembered, 1 or more; those not set for the longest go first.
+  Holdings(std::uint64_t epoch, Hooks hooks, std::size_t tags_max = proxy::kTagsMax);
 
   void SetStored(const Digest& digest, Bytes size);
   void SetPartial(const Digest& digest, Bytes size);

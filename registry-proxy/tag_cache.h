@@ -34,10 +34,12 @@ struct TagHit {
   bool fresh = false;
 };
 
+inline constexpr std::size_t kTagsMax = 10'000;  // an entry takes about 400 bytes
+
 class TagCache {
  public:
-  // entries_max  at least 1; an entry takes about 400 bytes.
-  explicit TagCache(std::size_t entries_max = 10'000);
+  // entries_max  at least 1.
+  explicit TagCache(std::size_t entries_max = kTagsMax);
 
   // Marks the entry used.
   std::optional<TagHit> Find(WallTime now, Duration ttl, std::string_view name);

@@ -1,5 +1,7 @@
 #include "registry-proxy/http/tag_table.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 
 #include "base/json.h"
@@ -34,7 +36,7 @@ Result<TagTable> TagTable::Open(index::LmdbEnv& env) {
   return TagTable(env, *table);
 }
 
-std::vector<TagEntry> TagTable::Load() const {
+std::vector<TagEntry> TagTable::Load(std::size_t entries_max) {
   std::vector<TagEntry> entries;
   env_->Read([&](const index::LmdbTxn& txn) {
     txn.Walk(table_, "", [&](std::string_view name, std::string_view row) {
@@ -44,6 +46,15 @@ std::vector<TagEntry> TagTable::Load() const {
   });
   std::sort(entries.begin(), entries.end(),
             [](const auto& a, const auto& b) { return a.checked_at > b.checked_at; });
+  if (entries.size() <= entries_max) return entries;
+  const Status trimmed = env_->Write([&](index::LmdbTxn& txn) {
+    for (std::size_t i = entries_max; i < entries.size(); ++i) {
+      if (auto removed = txn.Delete(table_, entries[i].name); !removed) return removed;
+    }
+    return Ok();
+  });
+  if (!trimmed) spdlog::warn("old tags were not forgotten: {}", trimmed.error().text);
+  entries.resize(entries_max);
   return entries;
 }
 

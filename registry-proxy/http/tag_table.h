@@ -2,6 +2,8 @@
 // when the upstream is away.
 #pragma once
 
+#include <cstddef>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -14,8 +16,9 @@ class TagTable {
  public:
   static Result<TagTable> Open(index::LmdbEnv& env);
 
-  // The last looked up first. Rows that cannot be read are left out.
-  [[nodiscard]] std::vector<TagEntry> Load() const;
+  // The last looked up first, at most `entries_max`: the rest is removed, as the cache would never
+  // hold it. Rows that cannot be read are left out.
+  std::vector<TagEntry> Load(std::size_t entries_max);
   // Blocks on the disk.
   Status Save(const TagEntry& entry);
   Status Remove(const std::string& name);

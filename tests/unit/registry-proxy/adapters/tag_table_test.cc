@@ -44,14 +44,23 @@ TEST_F(TagTableTest, KeepsTagsOverARestartTheLastLookedUpFirst) {
   ASSERT_TRUE(table_->Save(old).ok());
   ASSERT_TRUE(table_->Save(fresh).ok());
   Reopen();
-  EXPECT_THAT(table_->Load(), ElementsAre(fresh, old));
+  EXPECT_THAT(table_->Load(10), ElementsAre(fresh, old));
+}
+
+TEST_F(TagTableTest, RemovesWhatTheCacheWouldNotHold) {
+  for (int i = 1; i <= 4; ++i) {
+    ASSERT_TRUE(table_->Save(EntryOf("reg.test/a:v" + std::to_string(i), i, i * 100)).ok());
+  }
+  EXPECT_EQ(table_->Load(2).size(), 2U);
+  EXPECT_THAT(table_->Load(10),
+              ElementsAre(EntryOf("reg.test/a:v4", 4, 400), EntryOf("reg.test/a:v3", 3, 300)));
 }
 
 TEST_F(TagTableTest, ALaterAnswerReplacesAnEarlierOne) {
   ASSERT_TRUE(table_->Save(EntryOf("reg.test/a:v1", 1, 100)).ok());
   const TagEntry later = EntryOf("reg.test/a:v1", 2, 200);
   ASSERT_TRUE(table_->Save(later).ok());
-  EXPECT_THAT(table_->Load(), ElementsAre(later));
+  EXPECT_THAT(table_->Load(10), ElementsAre(later));
 }
 
 TEST_F(TagTableTest, ATagThatWasDeletedStaysForgottenOverARestart) {
@@ -62,7 +71,7 @@ TEST_F(TagTableTest, ATagThatWasDeletedStaysForgottenOverARestart) {
   EXPECT_TRUE(table_->Remove("reg.test/never:v1").ok());
   EXPECT_TRUE(table_->Remove(std::string(600, 'a')).ok());
   Reopen();
-  EXPECT_THAT(table_->Load(), ElementsAre(kept));
+  EXPECT_THAT(table_->Load(10), ElementsAre(kept));
 }
 
 TEST_F(TagTableTest, LeavesOutRowsThatCannotBeRead) {
@@ -86,12 +95,12 @@ TEST_F(TagTableTest, LeavesOutRowsThatCannotBeRead) {
           })
           .ok());
   Reopen();
-  EXPECT_THAT(table_->Load(), ElementsAre(good));
+  EXPECT_THAT(table_->Load(10), ElementsAre(good));
 }
 
 TEST_F(TagTableTest, DoesNotKeepNamesThatAreTooLongForAKey) {
   EXPECT_TRUE(table_->Save(EntryOf(std::string(600, 'a'), 1, 100)).ok());
-  EXPECT_THAT(table_->Load(), IsEmpty());
+  EXPECT_THAT(table_->Load(10), IsEmpty());
 }
 
 }  // namespace
