@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -306,8 +308,11 @@ Result<Config> ParseConfig(std::string_view text, std::string_view origin) {
 
 Result<Config> LoadConfig(const ConfigSources& sources) {
   Config config;
+  errno = 0;
   std::ifstream file(sources.path);
-  if (std::filesystem::is_directory(sources.path)) {
+  const int why = errno;
+  std::error_code unknown;  // whatever cannot be looked at cannot be read either
+  if (std::filesystem::is_directory(sources.path, unknown)) {
     return Error{Code::kInvalid, "the configuration " + sources.path + " is a folder; name a file"};
   }
   if (file) {
@@ -317,9 +322,9 @@ Result<Config> LoadConfig(const ConfigSources& sources) {
     if (auto applied = ApplyToml(config, text.str(), sources.path); !applied) {
       return applied.error();
     }
-  } else if (sources.path_given || errno == EACCES) {
-    return Error{Code::kInvalid, "cannot read the configuration " + sources.path +
-                                     "; check the path and its permissions"};
+  } else if (sources.path_given || (why != ENOENT && why != ENOTDIR)) {
+    return Error{Code::kInvalid, "cannot read the configuration " + sources.path + ": " +
+                                     std::strerror(why) + "; check the path and its permissions"};
   }
   if (auto applied = ApplyEnvironment(config, sources); !applied) return applied.error();
   for (const auto& set : sources.sets) {

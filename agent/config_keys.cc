@@ -1,6 +1,9 @@
 #include "agent/config_keys.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <utility>
 
@@ -158,6 +161,31 @@ Status IsEndpoint(const std::string& value) {
   return Ok();
 }
 
+// What MulticastSocket can join.
+Status IsGroup(const std::string& value) {
+  auto endpoint = index::ParseEndpoint(value);
+  if (!endpoint) return endpoint.error();
+  in_addr address{};
+  if (inet_pton(AF_INET, endpoint->host.c_str(), &address) == 1 &&
+      IN_MULTICAST(ntohl(address.s_addr))) {
+    return Ok();
+  }
+  return Wrong(value, "an IPv4 multicast address and a port, like 239.255.73.80:7385");
+}
+
+// As containerd has it (its pkg/identifiers): words of letters and digits, parted by . _ or -.
+Status IsNamespace(const std::string& value) {
+  bool part = false;  // the last one was a letter or a digit
+  bool right = value.size() <= 76;
+  for (const char c : value) {
+    const bool word = std::isalnum(static_cast<unsigned char>(c)) != 0;
+    right = right && (word || (part && (c == '.' || c == '_' || c == '-')));
+    part = word;
+  }
+  if (right && part) return Ok();
+  return Wrong(value, "a namespace of containerd, like k8s.io");
+}
+
 Status IsServerUrl(const std::string& value) {
   constexpr std::string_view kScheme = "https://";
   if (!value.starts_with(kScheme))
@@ -217,7 +245,7 @@ std::vector<ConfigKey> MakeTable() {
       Time("index.sync_interval", &C::index, &C::Index::sync_interval, milliseconds(100), hours(1)),
       Time("index.resolve_timeout", &C::index, &C::Index::resolve_timeout, milliseconds(1),
            seconds(10)),
-      Text("lan.group", &C::lan, &C::Lan::group, IsEndpoint),
+      Text("lan.group", &C::lan, &C::Lan::group, IsGroup),
       Time("lan.interval", &C::lan, &C::Lan::interval, milliseconds(100), hours(1)),
       Text("dht.listen", &C::dht, &C::Dht::listen, IsEndpoint),
       List("dht.bootstrap", &C::dht, &C::Dht::bootstrap, IsEndpoint),
@@ -230,7 +258,7 @@ std::vector<ConfigKey> MakeTable() {
       Flag("room.open", &C::room, &C::Room::open),
       Size("store.max", &C::store, &C::Store::max, Bytes(1 << 20), Bytes(std::int64_t{1} << 50), 1),
       Text("store.containerd", &C::store, &C::Store::containerd, IsAbsolute),
-      Text("store.namespace", &C::store, &C::Store::name_space),
+      Text("store.namespace", &C::store, &C::Store::name_space, IsNamespace),
       Size("fetch.piece", &C::fetch, &C::Fetch::piece, Bytes(64 << 10), Bytes(64 << 20), 64),
       Number("fetch.parallel_pieces", &C::fetch, &C::Fetch::parallel_pieces, 1, 256),
       Time("fetch.stall", &C::fetch, &C::Fetch::stall, milliseconds(50), hours(1)),

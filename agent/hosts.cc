@@ -12,6 +12,8 @@
 #include <sstream>
 #include <utility>
 
+#include "index/record.h"
+
 namespace shoal::agent {
 namespace {
 
@@ -129,6 +131,9 @@ Result<std::vector<std::string>> InstallHosts(const HostsOptions& options) {
   auto runtime = Inspect(options);
   if (!runtime) return runtime.error();
   // All that can be refused is refused before the first file is touched.
+  if (auto mirror = index::ParseEndpoint(options.mirror); !mirror) {
+    return mirror.error().In("--mirror");
+  }
   for (const auto& registry : Targets(options)) {
     if (auto checked = CheckRegistry(registry); !checked) return checked.error();
   }
@@ -190,7 +195,7 @@ Result<std::vector<std::string>> RemoveHosts(const HostsOptions& options) {
     const auto text = Read(file);
     if (!text || !IsOurs(*text)) continue;
     const fs::path backup = file.string() + std::string(kBackup);
-    if (fs::exists(backup)) {
+    if (fs::exists(backup, error)) {
       fs::rename(backup, file, error);
       if (!error) lines.push_back("restored " + file.string());
     } else {

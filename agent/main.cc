@@ -1,11 +1,15 @@
 // shoal: one binary, many verbs. docs/OPERATING.md describes them.
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
+#include <exception>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "agent/config.h"
+#include "agent/config_keys.h"
 #include "agent/hosts.h"
 #include "agent/registry_setup.h"
 #include "agent/room_verbs.h"
@@ -51,7 +55,12 @@ Exit WithConfig(const Options& options, const std::function<Exit(const Config&)>
 }
 
 Exit WithAgent(const Options& options, const std::function<Exit(const AdminClient&)>& work) {
-  if (!options.admin.empty()) return work(AdminClient(options.admin));
+  if (!options.admin.empty()) {
+    if (auto endpoint = index::ParseEndpoint(options.admin); !endpoint) {
+      return Fail(endpoint.error().In("--admin"));
+    }
+    return work(AdminClient(options.admin));
+  }
   return WithConfig(options,
                     [&](const Config& config) { return work(AdminClient(config.agent.admin)); });
 }
@@ -135,6 +144,30 @@ void AddRoomVerbs(CLI::App& app, Options& options, Exit& exit,
   list->callback([&] {
     exit = WithAgent(options, [&](const auto& agent) { return ListRooms(agent, options.json); });
   });
+}
+
+// What is wrong with the command line, in one sentence.
+std::string UsageSentence(const CLI::App& app, const CLI::ParseError& error,
+                          const std::vector<std::string>& words) {
+  const CLI::App* verb = &app;
+  std::string path;  // "hosts "
+  for (const auto& word : words) {
+    std::vector<std::string> known;
+    for (const auto* below : verb->get_subcommands([](const CLI::App*) { return true; })) {
+      known.push_back(below->get_name());
+    }
+    if (known.empty() || word.starts_with('-')) break;
+    if (std::ranges::count(known, word) == 0) {
+      return "there is no verb \"" + path + word + "\"; did you mean \"" +
+             NearestName(word, known) + "\"? `shoal " + path + "--help` lists them";
+    }
+    verb = verb->get_subcommand(word);
+    path += word + " ";
+  }
+  std::string text = error.what();
+  if (!text.empty())
+    text.front() = static_cast<char>(std::tolower(static_cast<unsigned char>(text.front())));
+  return text + "; `shoal " + path + "--help` says what to write";
 }
 
 int Main(int argc, char** argv) {
@@ -258,8 +291,11 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
-    return code == 0 ? 0 : static_cast<int>(Exit::kUsage);
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    const std::vector<std::string> words(argv + 1, argv + argc);
+    return static_cast<int>(Fail({Code::kInvalid, UsageSentence(app, error, words)}));
+  } catch (const std::exception& error) {
+    return static_cast<int>(Fail({Code::kExhausted, error.what()}));
   }
   return static_cast<int>(exit);
 }

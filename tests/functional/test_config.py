@@ -65,6 +65,25 @@ def test_a_configuration_that_cannot_be_read(idle):
     assert "/etc/shoal/folder.toml" in done.stderr
 
 
+@pytest.mark.parametrize("path", ["/etc/shoal/private.toml", "/etc/shoal/private/shoal.toml",
+                                  CONFIG])
+def test_a_configuration_that_another_user_owns(idle, path):
+    """As an agent without root meets it: root without its powers opens no file of others."""
+    file = idle.host.write(path, "[fetch]\n", 0o600)
+    owned = [file] if path != "/etc/shoal/private/shoal.toml" else [file, file.parent]
+    for item in owned:
+        idle.host.run("chown", "65534", f"/{item.relative_to(idle.host.path('/'))}")
+    if len(owned) == 2:
+        idle.host.run("chmod", "700", "/etc/shoal/private")
+    given = [] if path == CONFIG else ["--config", path]
+    done = idle.host.run("setpriv", "--bounding-set=-all", "--inh-caps=-all", BINARY, "run", *given,
+                         check=False)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert path in done.stderr and "Permission denied" in done.stderr
+    idle.host.run("rm", path)
+
+
 def test_set_and_environment_override_the_file(idle):
     idle.configure(fetch={"stall": "300ms"})
     shown = idle.verb("config", "show", "--config", CONFIG)
@@ -119,23 +138,29 @@ def test_two_agents_do_not_share_a_data_directory(rig):
 def test_version_and_help(idle):
     assert idle.verb("version").stdout.strip()
     assert idle.verb("--help").returncode == 0
-    for verb in ("run", "index", "status", "peers", "blobs", "images", "who-has", "pull", "hosts",
-                 "id", "config"):
+    for verb in ("run", "index", "status", "peers", "blobs", "images", "pulls", "who-has", "search",
+                 "pull", "room", "join", "hosts", "id", "config", "version"):
         assert verb in idle.verb("--help").stdout
         assert idle.verb(verb, "--help").returncode == 0, verb
 
 
-@pytest.mark.parametrize("arguments", [
-    ["frobnicate"], ["run", "--frobnicate"], ["pull"], ["who-has"], ["hosts"],
-    ["hosts", "frobnicate"], ["status", "surplus"], []])
-def test_wrong_usage_is_exit_2(idle, arguments):
+@pytest.mark.parametrize("arguments, word", [
+    (["frobnicate"], '"frobnicate"'), (["sttaus"], '"status"'), (["run", "--frobnicate"],
+    "--frobnicate"), (["pull"], "image"), (["who-has"], "what"), (["hosts"], "shoal hosts --help"),
+    (["hosts", "instal"], '"install"'), (["status", "surplus"], "surplus"), ([], "shoal --help"),
+    (["status", "--admin", "nowhere"], "--admin"), (["hosts", "install", "--mirror", 'a"b'],
+    "--mirror")])
+def test_wrong_usage_is_exit_2_and_one_sentence(idle, arguments, word):
     done = idle.verb(*arguments)
     assert done.returncode == 2
-    assert done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1 and done.stderr.startswith("shoal: ")
+    assert word in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [
-    ["status"], ["peers"], ["blobs"], ["images"], ["who-has", "reg.test/team/app:1"],
+    ["status"], ["peers"], ["blobs"], ["images"], ["pulls"], ["search", "app"], ["room", "list"],
+    ["who-has", "reg.test/team/app:1"], ["status", "--admin", "127.0.0.1:7382"],
     ["pull", "reg.test/team/app:1"]])
 def test_no_agent_is_exit_3(idle, arguments):
     done = idle.verb(*arguments)
@@ -168,15 +193,19 @@ def test_verbs_of_a_running_agent(rig):
         holders = b.verb("who-has", wanted)
         assert holders.returncode == 0, holders.stderr
         assert "a" in holders.stdout.split()
-    for verb in ("status", "peers", "blobs", "images"):
+    table = {"status": status["id"], "peers": b.status()["id"][:12], "blobs": layer.digest,
+             "images": reference, "pulls": reference}
+    for verb, words in table.items():
         done = a.verb(verb)
         assert done.returncode == 0
-        assert done.stdout
+        assert words in done.stdout, verb
 
     absent = a.verb("pull", f"{registry.name}/team/absent:1", timeout=120)
     assert absent.returncode == 1
     assert absent.stderr.strip()
-    assert a.verb("who-has", "sha256:" + "0" * 64).returncode in (0, 1)
+    assert a.verb("who-has", "sha256:" + "0" * 64).returncode == 1
+    assert a.verb("blobs", "sha256:" + "0" * 64).returncode == 1
+    assert a.verb("blobs", "rubbish").returncode == 2
     assert a.verb("who-has", "NOT AN IMAGE").returncode == 2
     assert a.verb("pull", "NOT AN IMAGE").returncode == 2
 
@@ -238,11 +267,19 @@ def test_metrics(rig):
     answer = a.admin("GET", "/metrics")
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("text/plain")
+    parts = {blob.digest: blob.size for blob in [image.top, image.manifest, *image.blobs]}
+    whole = sum(parts.values())
+    wait_until("all is in the store",
+               lambda: a.metrics()["shoal_fetches_done_total"] == len(parts))
     metrics = a.metrics()
-    assert metrics
     assert all(name.startswith("shoal_") for name in metrics)
-    assert any(name.endswith("_total") or "_total{" in name for name in metrics)
-    assert image.size in metrics.values() or max(metrics.values()) >= image.size
+    assert metrics["shoal_received_upstream_bytes_total"] == whole
+    assert metrics["shoal_sent_runtime_bytes_total"] >= whole
+    assert metrics["shoal_received_peer_bytes_total"] == 0
+    assert metrics["shoal_inventory_blobs"] == metrics["shoal_store_blobs"] == len(parts)
+    assert metrics["shoal_store_bytes"] >= whole
+    documented = (BINARY.parents[3] / "docs/OPERATING.md").read_text()
+    assert all(f"`{name}`" in documented for name in metrics)
 
 
 def test_a_log_lets_an_operator_follow_one_pull(rig):

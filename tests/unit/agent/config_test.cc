@@ -99,6 +99,18 @@ TEST(ConfigTest, RefusesWrongTypesAndValues) {
   EXPECT_NE(ErrorOf("[agent]\nlog_level = \"loud\"\n").find("one of trace, debug"),
             std::string::npos);
   EXPECT_NE(ErrorOf("[agent\n").find("line 1"), std::string::npos);
+  for (const char* group : {"10.0.0.1:7385", "[ff02::1]:7385", "lan:7385", "239.255.73.80"}) {
+    EXPECT_NE(ErrorOf("[lan]\ngroup = \"" + std::string(group) + "\"\n").find("lan.group"),
+              std::string::npos)
+        << group;
+  }
+  for (const char* name : {"", "a b", "-a", "a-", "a..b", "../x"}) {
+    EXPECT_NE(
+        ErrorOf("[store]\nnamespace = \"" + std::string(name) + "\"\n").find("store.namespace"),
+        std::string::npos)
+        << name;
+  }
+  EXPECT_EQ(ErrorOf("[store]\nnamespace = \"my_ns-2.x\"\n"), "");
   EXPECT_NE(ErrorOf("[[registry]]\nurl = \"http://a\"\n").find("host"), std::string::npos);
 }
 
@@ -187,6 +199,14 @@ TEST(ConfigTest, RefusesAnAskedForFileThatIsNotThere) {
   auto config = LoadConfig(sources);
   ASSERT_FALSE(config.ok());
   EXPECT_NE(config.error().text.find("/nonexistent/shoal.toml"), std::string::npos);
+}
+
+TEST(ConfigTest, SaysWhyAFileCannotBeLookedAt) {
+  ConfigSources sources;
+  sources.path = "/tmp/" + std::string(300, 'x');  // no file system takes so long a name
+  const auto config = LoadConfig(sources);
+  ASSERT_FALSE(config.ok());
+  EXPECT_NE(config.error().text.find("too long"), std::string::npos);
 }
 
 TEST(ConfigTest, RefusesUnknownVariablesAndSets) {
