@@ -80,7 +80,8 @@ bool Download::Impl::WishesLead() const {
 }
 
 bool Download::Impl::MayAskUpstream() const {
-  if (!limits_.arbitrated || we_lead_) return true;
+  // A lead that is being given back may be another's by now.
+  if (!limits_.arbitrated || (we_lead_ && swarm_wished_)) return true;
   if (swarm_heard_ && swarm_silent_) return true;
   return now_ >= progress_at_ + limits_.lead_budget;
 }

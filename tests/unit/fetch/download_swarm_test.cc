@@ -117,6 +117,22 @@ TEST(DownloadSwarmTest, RenewsTheLeadWhileTheUpstreamIsRead) {
   EXPECT_EQ(renewal.progress, kPieceBytesMin.count());
 }
 
+TEST(DownloadSwarmTest, ALeadThatIsBeingGivenBackAsksNoUpstream) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start();
+  rig.Resolved();
+  rig.Take<AskSwarm>();
+  rig.Member(Peer(1));
+  rig.Swarm({.we_lead = true});
+  EXPECT_FALSE(rig.TakeOne<AskSwarm>().wants_lead) << "the member may hold it";
+  rig.Gone(Peer(1));
+  EXPECT_EQ(rig.Count<FetchUpstream>(), 0) << "another may lead by now";
+  rig.Swarm({});
+  EXPECT_TRUE(rig.TakeOne<AskSwarm>().wants_lead);
+  rig.Swarm({.we_lead = true});
+  EXPECT_EQ(rig.Count<FetchUpstream>(), 1);
+}
+
 TEST(DownloadSwarmTest, ALeadThatLostItStopsReadingTheUpstream) {
   DownloadRig rig(true, Arbitrated());
   rig.Start();
