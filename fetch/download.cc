@@ -256,13 +256,13 @@ void Download::Impl::CheckInvariants() const {
 void Download::Impl::CheckLists() const {
   std::vector<int> holding;
   std::vector<int> queued;
-  int first_maps = 0;
+  std::vector<int> asking;
   SHOAL_CHECK(heads_.size() == holders_.size());
   for (int at = 0; at < static_cast<int>(holders_.size()); ++at) {
     const Holder& holder = holders_[at];
     SHOAL_CHECK(FindHolder(holder.id) == at);
     if (holder.state == Holder::State::kQueued) queued.push_back(at);
-    if (holder.state == Holder::State::kAsking) ++first_maps;
+    if (holder.state == Holder::State::kAsking) asking.push_back(at);
     if (holder.state != Holder::State::kHolding) continue;
     holding.push_back(at);
     // Whatever is due at it later wakes us.
@@ -271,7 +271,7 @@ void Download::Impl::CheckLists() const {
     }
     SHOAL_CHECK(holder.map_request != 0 || holder.map_at <= now_ || holder.map_at >= holders_at_);
   }
-  SHOAL_CHECK(holding == holding_ && queued == queued_ && first_maps == first_maps_);
+  SHOAL_CHECK(holding == holding_ && queued == queued_ && asking == asking_);
   std::size_t byte_requests = 0;
   for (const auto& [id, request] : requests_) {
     SHOAL_CHECK(StallAt(request) >= requests_at_);

@@ -174,6 +174,7 @@ struct SwarmView {
   std::optional<PeerId> lead;  // somebody else
   std::vector<PeerId> members;
   bool lead_waits = false;  // for its turn at the upstream
+  Duration pace{0};         // how long to wait before asking again; the lead need not
 };
 
 // Where the bytes came from, for status, metrics and `Shoal-Source`.

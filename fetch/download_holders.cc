@@ -35,12 +35,11 @@ void Download::Impl::SetState(int at, Holder::State state) {
   if (holder.state == state) return;
   const auto list = [&](Holder::State of) -> std::vector<int>* {
     if (of == Holder::State::kHolding) return &holding_;
+    if (of == Holder::State::kAsking) return &asking_;
     return of == Holder::State::kQueued ? &queued_ : nullptr;
   };
   if (auto* from = list(holder.state)) from->erase(std::ranges::lower_bound(*from, at));
   if (auto* to = list(state)) to->insert(std::ranges::lower_bound(*to, at), at);
-  first_maps_ += state == Holder::State::kAsking ? 1 : 0;
-  first_maps_ -= holder.state == Holder::State::kAsking ? 1 : 0;
   holder.state = state;
   room_changed_ = true;
   if (state == Holder::State::kHolding) WakeAt(now_);
@@ -107,7 +106,7 @@ void Download::Impl::LookAtHolders() {
 }
 
 void Download::Impl::AskQueued() {
-  int active = first_maps_;
+  auto active = static_cast<int>(asking_.size());
   for (const int at : holding_) {
     const Holder& holder = holders_[at];
     // One that failed before it ever delivered takes no place from those not tried yet.

@@ -17,6 +17,7 @@
 #include "fetch/peer_score.h"
 #include "fetch/piece_picker.h"
 #include "fetch/pipeline.h"
+#include "index/swarm_table.h"
 
 namespace shoal::fetch {
 
@@ -65,6 +66,8 @@ inline constexpr Duration kBusyPatience = std::chrono::seconds(10);
 // Generous, as the other was measured while it had more of its link for us than it has now.
 inline constexpr double kSlowFactor = 10;
 inline constexpr Duration kSlowTime = std::chrono::seconds(2);
+// So many answers are awaited at the usual pace while nothing is here.
+inline constexpr int kSwarmAsksQuick = 8;
 // An arbiter's silence; the shell ends an asking earlier.
 inline constexpr Duration kSwarmSilence = std::chrono::seconds(1);
 // A request of which was said, so long ago, that it waits may still be waiting. The shell says so
@@ -225,7 +228,7 @@ class Download::Impl {
   [[nodiscard]] static bool CanHelp(const Holder& holder) {
     return holder.counted && holder.useful > 0;
   }
-  [[nodiscard]] bool AnyFirstMapPending() const { return first_maps_ > 0; }
+  [[nodiscard]] bool AnyFirstMapPending() const { return !asking_.empty(); }
   // A peer from which something may still come without the upstream; rule 3.
   [[nodiscard]] bool WorthWaiting() const;
   [[nodiscard]] bool PeersStuck() const { return now_ >= peer_progress_at_ + limits_.peer_budget; }
@@ -236,6 +239,7 @@ class Download::Impl {
 
   // The swarm.
   void AskArbiters();
+  Duration AboutAs(Duration pace);
   // We have a first piece: members that had nothing are asked again, and so learn of it.
   void MeetAgain();
   // Whether the upstream would be asked now, if it were ours to ask.
@@ -366,7 +370,7 @@ class Download::Impl {
   // of those that matter, and at times before which nothing is due.
   std::vector<int> holding_;  // holders in State::kHolding, ascending
   std::vector<int> queued_;   // in State::kQueued, ascending
-  int first_maps_ = 0;        // in State::kAsking
+  std::vector<int> asking_;   // in State::kAsking, ascending
   bool room_changed_ = true;  // those that are queued may have a place now
   Time holders_at_ = kNever;  // nothing is due at any holder before
   std::map<RequestId, Request> requests_;
@@ -389,6 +393,8 @@ class Download::Impl {
 
   Time swarm_asked_at_{};
   Time swarm_at_{};  // when the arbiters are asked next
+  Duration swarm_pace_ = index::kSwarmPace;
+  int swarm_asked_ = 0;  // answers while nothing was here
   Time modest_until_{};
   std::optional<Time> busy_since_;
   std::optional<PeerId> lead_;  // somebody else

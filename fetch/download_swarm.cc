@@ -28,6 +28,13 @@ void Download::Impl::OnSwarm(const SwarmView& view) {
   } else {
     we_lead_ = view.we_lead;
   }
+  if (!we_lead_) {
+    // The usual pace while a swarm begins, and then by doubling towards the one that we are told.
+    const bool begins = have().count() == 0 && ++swarm_asked_ < kSwarmAsksQuick;
+    const Duration told = std::clamp(view.pace, index::kSwarmPace, index::kSwarmPaceMax);
+    swarm_pace_ = begins ? index::kSwarmPace : std::min(told, 2 * swarm_pace_);
+    if (!begins) swarm_at_ = now_ + AboutAs(swarm_pace_);
+  }
   if (lead_) {
     // It may have said that it has nothing before it knew that it leads.
     lead_at_ = FindHolder(*lead_);
@@ -95,13 +102,20 @@ void Download::Impl::AskArbiters() {
   // swarm's pace.
   const bool news = wishes ? !swarm_wished_ : we_lead_;
   if (!news && now_ < swarm_at_) return;
+  if (news) swarm_pace_ = index::kSwarmPace;
   swarm_asking_ = true;
   swarm_wished_ = wishes;
   swarm_asked_at_ = now_;
-  // Give or take a quarter, so that members do not ask in step.
-  const auto pace = static_cast<std::uint64_t>(index::kSwarmPace.count());
-  swarm_at_ = now_ + Duration(static_cast<std::int64_t>(pace * 3 / 4 + rng_.Below(pace / 2)));
+  swarm_at_ = now_ + AboutAs(index::kSwarmPace);
   Emit(AskSwarm{wishes, false, false, sources_.upstream.count(), WaitsForUpstream()});
+}
+
+// On average the pace, so that members do not ask in step: from three quarters of the usual one on,
+// as in a large swarm somebody should always be about to ask.
+Duration Download::Impl::AboutAs(Duration pace) {
+  const Duration least = index::kSwarmPace * 3 / 4;
+  const auto range = static_cast<std::uint64_t>((2 * (pace - least)).count());
+  return least + Duration(static_cast<std::int64_t>(rng_.Below(range)));
 }
 
 void Download::Impl::EndSwarm(bool whole) {

@@ -1,5 +1,7 @@
 #include "index/swarm_messages.h"
 
+#include <algorithm>
+
 namespace shoal::index {
 
 std::string EncodeSwarmAnswer(const SwarmAnswer& answer) {
@@ -17,7 +19,12 @@ std::string EncodeSwarmAnswer(const SwarmAnswer& answer) {
     if (text.back() != '[') text += ',';
     text += '"' + member.Hex() + '"';
   }
-  return text + "]}";
+  text += ']';
+  if (answer.pace != kSwarmPace) {
+    const auto pace = std::chrono::duration_cast<std::chrono::milliseconds>(answer.pace);
+    text += ",\"pace_ms\":" + std::to_string(pace.count());
+  }
+  return text + '}';
 }
 
 Result<SwarmAnswer> DecodeSwarmAnswer(std::string_view text) {
@@ -55,6 +62,12 @@ Result<SwarmAnswer> ReadSwarmAnswer(const Json& object) {
     const auto id = ParsePeerId(item.as_string());
     if (!id) return id.error();
     answer.members.push_back(*id);
+  }
+  if (object.has_field("pace_ms")) {
+    const auto pace = GetInt(object, "pace_ms", 0, 3'600'000);
+    if (!pace) return pace.error();
+    const Duration told = std::chrono::milliseconds(*pace);
+    answer.pace = std::clamp(told, kSwarmPace, kSwarmPaceMax);
   }
   return answer;
 }

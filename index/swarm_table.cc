@@ -43,8 +43,51 @@ SwarmTable::Blob& SwarmTable::Touch(Time now, const Digest& digest) {
 
 void SwarmTable::Forget(const Digest& digest) {
   const auto it = blobs_.find(digest);
+  members_ -= it->second.members.size();
   order_.erase(it->second.place);
   blobs_.erase(it);
+}
+
+void SwarmTable::Drop(Blob& blob, Members::iterator it) {
+  const Member& member = it->second;
+  blob.wishes -= member.wishes ? 1 : 0;
+  GroupOf(blob, member).erase(member.place);
+  blob.members.erase(it);
+  --members_;
+}
+
+void SwarmTable::TakeIn(Time now, Blob& blob, const SwarmAsk& ask) {
+  const auto [it, fresh] = blob.members.try_emplace(ask.peer);
+  Member& member = it->second;
+  if (fresh) {
+    ++members_;
+  } else {
+    GroupOf(blob, member).erase(member.place);
+  }
+  member.whole = ask.whole;
+  Group& group = GroupOf(blob, member);
+  member.place = group.insert(group.begin(), &it->first);
+  const bool wishes = ask.wants_lead && !ask.whole;
+  blob.wishes += (wishes ? 1 : 0) - (member.wishes ? 1 : 0);
+  member.wishes = wishes;
+  const Duration life = std::max(kMemberLife, 3 * PaceOf(blob.members.size()));
+  member.until = now + (ask.whole ? kHolderLife : life);
+}
+
+// Whoever asked longest ago stands last; who was told a long pace may stay a little behind one that
+// was told a longer one.
+void SwarmTable::Expire(Time now, Blob& blob) {
+  for (Group* const group : {&blob.fetching, &blob.whole}) {
+    while (!group->empty()) {
+      const auto it = blob.members.find(*group->back());
+      if (it->second.until > now) break;
+      Drop(blob, it);
+    }
+  }
+}
+
+Duration SwarmTable::PaceOf(std::size_t askers) {
+  return std::clamp(kAskGap * static_cast<Duration::rep>(askers), kSwarmPace, kSwarmPaceMax);
 }
 
 SwarmAnswer SwarmTable::OnAsk(Time now, const SwarmAsk& ask) {
@@ -56,22 +99,21 @@ SwarmAnswer SwarmTable::OnAsk(Time now, const SwarmAsk& ask) {
   OnDeadline(now);
   Blob& blob = Touch(now, ask.digest);
   if (ask.leaving) {
-    blob.members.erase(ask.peer);
+    if (const auto it = blob.members.find(ask.peer); it != blob.members.end()) Drop(blob, it);
     if (blob.lead == ask.peer) blob.lead.reset();
   } else {
-    Member& member = blob.members[ask.peer];
-    member.until = now + (ask.whole ? kHolderLife : kMemberLife);
-    member.number = next_number_++;
-    member.whole = ask.whole;
+    TakeIn(now, blob, ask);
     DecideLead(now, blob, ask);
   }
-  std::erase_if(blob.members, [&](const auto& entry) { return entry.second.until <= now; });
+  Expire(now, blob);
   if (blob.members.size() > limits_.members_max) {
-    blob.members.erase(std::ranges::min_element(
-        blob.members, {}, [](const auto& entry) { return entry.second.number; }));
+    const Group& group = blob.fetching.size() > 1 ? blob.fetching : blob.whole;
+    Drop(blob, blob.members.find(*group.back()));
   }
   SwarmAnswer answer = AnswerFor(now, blob, ask.peer);
+  answer.pace = PaceOf(ask.wants_lead ? blob.wishes : blob.members.size());
   if (blob.members.empty()) Forget(ask.digest);
+  while (members_ > limits_.all_members_max && blobs_.size() > 1) Forget(order_.front());
   return answer;
 }
 
@@ -102,32 +144,36 @@ void SwarmTable::DecideLead(Time now, Blob& blob, const SwarmAsk& ask) {
   blob.progress_at = now;
 }
 
-SwarmAnswer SwarmTable::AnswerFor(Time now, const Blob& blob, const PeerId& asker) const {
+SwarmAnswer SwarmTable::AnswerFor(Time now, const Blob& blob, const PeerId& asker) {
   SwarmAnswer answer;
   if (blob.lead && now < blob.lease_until) {
     answer.lead = blob.lead;
     answer.lease = blob.lease_until - now;
     answer.lead_waits = blob.lead_waits;
   }
-  std::vector<std::pair<std::uint64_t, PeerId>> members;
-  members.reserve(blob.members.size());
-  for (const auto& [peer, member] : blob.members) {
-    if (peer == asker) continue;
-    // The lead before all, then those that have everything.
-    constexpr std::uint64_t kFetching = std::uint64_t{1} << 63;
-    const std::uint64_t age = next_number_ - member.number + (member.whole ? 0 : kFetching);
-    members.emplace_back(answer.lead == peer ? 0 : age, peer);
+  // The lead before all, then those that have everything.
+  if (answer.lead && *answer.lead != asker && blob.members.contains(*answer.lead)) {
+    answer.members.push_back(*answer.lead);
   }
-  const std::size_t given = std::min(members.size(), kMembersGiven);
-  std::ranges::partial_sort(members, members.begin() + static_cast<std::ptrdiff_t>(given));
-  for (std::size_t i = 0; i < given; ++i) answer.members.push_back(members[i].second);
+  Name(blob.whole, asker, answer);
+  Name(blob.fetching, asker, answer);
   return answer;
+}
+
+void SwarmTable::Name(const Group& group, const PeerId& asker, SwarmAnswer& answer) {
+  std::vector<PeerId>& named = answer.members;
+  for (const PeerId* const peer : group) {
+    if (named.size() >= kMembersGiven) return;
+    if (*peer != asker && answer.lead != *peer) named.push_back(*peer);
+  }
 }
 
 void SwarmTable::OnPeerGone(Time /*now*/, const PeerId& peer) {
   std::vector<Digest> empty;
   for (auto& [digest, blob] : blobs_) {
-    if (blob.members.erase(peer) == 0) continue;
+    const auto it = blob.members.find(peer);
+    if (it == blob.members.end()) continue;
+    Drop(blob, it);
     if (blob.lead == peer) blob.lead.reset();
     if (blob.members.empty()) empty.push_back(digest);
   }
@@ -148,12 +194,22 @@ void SwarmTable::CheckInvariants() const {
   slots_.CheckInvariants();
   SHOAL_CHECK(order_.size() == blobs_.size());
   SHOAL_CHECK(blobs_.size() <= limits_.blobs_max);
+  std::size_t members = 0;
   for (const auto& [digest, blob] : blobs_) {
+    members += blob.members.size();
+    SHOAL_CHECK(blob.fetching.size() + blob.whole.size() == blob.members.size());
+    std::size_t wishes = 0;
+    for (const auto& [peer, member] : blob.members) {
+      SHOAL_CHECK(*member.place == &peer);
+      wishes += member.wishes ? 1 : 0;
+    }
+    SHOAL_CHECK(wishes == blob.wishes);
     SHOAL_CHECK(*blob.place == digest);
     SHOAL_CHECK(!blob.members.empty() && blob.members.size() <= limits_.members_max);
     SHOAL_CHECK(!blob.lead || blob.members.contains(*blob.lead) || blob.lease_until > Time{});
     SHOAL_CHECK(blob.patience >= kLeadPatience && blob.patience <= kLeadPatienceMax);
   }
+  SHOAL_CHECK(members == members_);
 }
 
 std::vector<PeerId> RankArbiters(const Digest& digest, const std::vector<PeerId>& peers,

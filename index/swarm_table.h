@@ -3,9 +3,12 @@
 // highest for (docs/SWARM.md).
 //
 // Rules
-// - A member is one that asked within kMemberLife (fetching) or kHolderLife (whole); one that says
-// it
-//   leaves is gone at once.
+// - A member is one that asked within kMemberLife, or three of its paces if that is longer
+//   (fetching), or kHolderLife (whole); one that says it leaves is gone at once.
+// - Members are told the pace at which to ask again, such that the arbiter is asked about a blob
+//   about every kAskGap at most, however many they are (kSwarmPace to kSwarmPaceMax). Those that
+//   wish the lead ask at the pace of as many as wish it: so a dead lead is replaced as soon in a
+//   large swarm as in a small one. The lead renews at kSwarmPace whatever it is told.
 // - At most one member of a blob has the lead, as a lease of kLeadLease from its last asking. It
 //   goes to the first that asks and wishes it while nobody has it. A lead that asks without the
 //   wish gives it back.
@@ -16,6 +19,7 @@
 // - Members are given with the lead before all, then those that have all of it, then the others,
 //   each those first that were heard of last; at most kMembersGiven, never the asker.
 // - A full table forgets the blob that was asked about longest ago.
+// - An asking costs O(kMembersGiven), amortized, whatever the swarm's size.
 #pragma once
 
 #include <cstdint>
@@ -37,13 +41,18 @@ inline constexpr Duration kLeadPatienceMax = std::chrono::seconds(30);
 inline constexpr Duration kLeadWaitMax = std::chrono::minutes(2);
 // Members ask again at this pace, and the lead renews at it: a third of the lease.
 inline constexpr Duration kSwarmPace = std::chrono::milliseconds(300);
+// An index server checks a signature for each asking, about 0.1 ms: from 100 members of a blob on
+// the pace is slower.
+inline constexpr Duration kAskGap = std::chrono::milliseconds(3);
+inline constexpr Duration kSwarmPaceMax = std::chrono::seconds(30);
 inline constexpr Duration kMemberLife = std::chrono::seconds(5);
 inline constexpr Duration kHolderLife = std::chrono::seconds(60);
 inline constexpr std::size_t kMembersGiven = 48;
 
 struct SwarmLimits {
-  std::size_t blobs_max = 20'000;   // a member costs about 100 bytes
-  std::size_t members_max = 1'000;  // of a blob; the oldest makes room
+  std::size_t blobs_max = 20'000;
+  std::size_t members_max = 20'000;       // of a blob; the one that asked longest ago makes room
+  std::size_t all_members_max = 200'000;  // of all blobs: about 150 bytes each
   RegistrySlots::Limits slots{};
 };
 
@@ -67,6 +76,7 @@ struct SwarmAnswer {
   std::vector<PeerId> members;
   bool lead_waits = false;
   std::optional<int> slots{};  // how many the asker may have; only where it asked for some
+  Duration pace = kSwarmPace;  // ask again after about this
   bool operator==(const SwarmAnswer&) const = default;
 };
 
@@ -85,13 +95,19 @@ class SwarmTable {
   void CheckInvariants() const;
 
  private:
+  // Members that have all of it, or those that have not. Pointers are to keys of Blob::members.
+  using Group = std::list<const PeerId*>;  // who asked last first
   struct Member {
     Time until;
-    std::uint64_t number = 0;  // of its last asking
     bool whole = false;
+    bool wishes = false;
+    Group::iterator place;
   };
   struct Blob {
     std::unordered_map<PeerId, Member> members;
+    Group fetching;
+    Group whole;
+    std::size_t wishes = 0;
     std::optional<PeerId> lead;
     Time lease_until{};
     std::int64_t progress = 0;
@@ -103,13 +119,24 @@ class SwarmTable {
     Time used{};
   };
 
+  using Members = std::unordered_map<PeerId, Member>;
+
   Blob& Touch(Time now, const Digest& digest);
+  static Group& GroupOf(Blob& blob, const Member& member) {
+    return member.whole ? blob.whole : blob.fetching;
+  }
+  void TakeIn(Time now, Blob& blob, const SwarmAsk& ask);
+  void Drop(Blob& blob, Members::iterator it);
+  void Expire(Time now, Blob& blob);
+  [[nodiscard]] static Duration PaceOf(std::size_t askers);
+  // Appends the names of some of the group, without those that `answer` has.
+  static void Name(const Group& group, const PeerId& asker, SwarmAnswer& answer);
   static void DecideLead(Time now, Blob& blob, const SwarmAsk& ask);
   void Forget(const Digest& digest);
-  [[nodiscard]] SwarmAnswer AnswerFor(Time now, const Blob& blob, const PeerId& asker) const;
+  [[nodiscard]] static SwarmAnswer AnswerFor(Time now, const Blob& blob, const PeerId& asker);
 
   SwarmLimits limits_;
-  std::uint64_t next_number_ = 1;
+  std::size_t members_ = 0;  // of all blobs
   std::unordered_map<Digest, Blob> blobs_;
   std::list<Digest> order_;  // the one asked about longest ago first
   RegistrySlots slots_;

@@ -363,6 +363,7 @@ void Transfer::Do(const AskSwarm& action) {
           if (!view.we_lead) view.lead = answer->lead;
           view.members = answer->members;
           view.lead_waits = answer->lead_waits;
+          view.pace = answer->pace;
           self->download_.OnSwarm(now, view, out);
         });
       });

@@ -295,6 +295,7 @@ void Fetches::OnSwarm(FetchRef ref, const index::SwarmAnswer* answer) {
     view.we_lead = answer->lead == world_.hosts[fetch->host].id;
     if (!view.we_lead) view.lead = answer->lead;
     view.members = answer->members;
+    view.pace = answer->pace;
     download.OnSwarm(world_.now(), view, out);
   });
 }

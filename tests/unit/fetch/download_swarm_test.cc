@@ -133,6 +133,36 @@ TEST(DownloadSwarmTest, ALeadThatIsBeingGivenBackAsksNoUpstream) {
   EXPECT_EQ(rig.Count<FetchUpstream>(), 1);
 }
 
+// Askings in `span`, each answered with `view`; the holder is busy all the time.
+int AskingsWithin(DownloadRig& rig, Duration span, const SwarmView& view) {
+  int askings = 0;
+  for (const Time end = rig.now + span; rig.now < end; rig.Pass(50ms)) {
+    for (const FetchPieces& asked : rig.Take<FetchPieces>()) rig.Busy(asked.id, 1s, {});
+    const int now = rig.Count<AskSwarm>();
+    rig.Take<AskSwarm>();
+    for (int n = now; n > 0; --n) rig.Swarm(view);
+    askings += now;
+  }
+  return askings;
+}
+
+TEST(DownloadSwarmTest, AsksAtThePaceThatItIsToldOnceItHasBegun) {
+  for (const bool begun : {false, true}) {
+    DownloadRig rig(true, Arbitrated());
+    rig.Start({Peer(1)});
+    rig.AnswerMap(rig.TakeOne<FetchMap>().id, DownloadRig::Whole(8));
+    if (begun) {
+      const FetchPieces first = rig.Take<FetchPieces>().at(0);
+      rig.Piece(first.id, first.first.value);
+    }
+    const SwarmView view{.lead = Peer(1), .pace = 20s};
+    const int askings = AskingsWithin(rig, 2s, view);
+    EXPECT_LE(askings, 9);
+    EXPECT_GE(askings, begun ? 2 : 5) << "a swarm that begins changes quickly";
+    EXPECT_LE(AskingsWithin(rig, 6s, view), 6) << "20 at the usual pace: it doubles each time";
+  }
+}
+
 TEST(DownloadSwarmTest, ALeadThatLostItStopsReadingTheUpstream) {
   DownloadRig rig(true, Arbitrated());
   rig.Start();

@@ -18,12 +18,19 @@ TEST(SwarmMessagesTest, ReadsBackWhatItWrote) {
   EXPECT_EQ(*read, answer);
   answer.lead_waits = true;
   answer.slots = 3;
+  answer.pace = std::chrono::milliseconds(4500);
   read = DecodeSwarmAnswer(EncodeSwarmAnswer(answer));
   ASSERT_TRUE(read.ok()) << read.error().text;
   EXPECT_EQ(*read, answer);
   read = DecodeSwarmAnswer(EncodeSwarmAnswer({}));
   ASSERT_TRUE(read.ok()) << read.error().text;
   EXPECT_EQ(*read, SwarmAnswer{});
+}
+
+TEST(SwarmMessagesTest, APaceOutOfBoundsIsTheNearestInside) {
+  EXPECT_EQ(DecodeSwarmAnswer(R"({"members":[],"pace_ms":0})")->pace, kSwarmPace);
+  EXPECT_EQ(DecodeSwarmAnswer(R"({"members":[],"pace_ms":3600000})")->pace, kSwarmPaceMax);
+  EXPECT_FALSE(DecodeSwarmAnswer(R"({"members":[],"pace_ms":"x"})").ok());
 }
 
 TEST(SwarmMessagesTest, RefusesWhatIsNoAnswer) {

@@ -127,6 +127,41 @@ TEST_F(SwarmTableTest, MembersThatDoNotAskAgainAreForgotten) {
   EXPECT_TRUE(Ask(3, false).members.empty());
 }
 
+TEST(LargeSwarmTest, IsAskedAboutAsOftenAsASmallOne) {
+  SwarmTable table{SwarmLimits{}};
+  const Time now{std::chrono::seconds(1)};
+  const auto ask = [&](int peer, bool wishes) {
+    return table.OnAsk(now, {.peer = Peer(peer), .digest = Blob(0), .wants_lead = wishes}).pace;
+  };
+  for (int peer = 1; peer <= 100; ++peer) EXPECT_EQ(ask(peer, false), kSwarmPace);
+  for (int peer = 101; peer <= 1000; ++peer) EXPECT_EQ(ask(peer, false), kAskGap * peer);
+  EXPECT_EQ(ask(7, true), kSwarmPace) << "whoever wishes the lead is one of few";
+  for (int peer = 1; peer <= 1000; ++peer) ask(peer, true);
+  EXPECT_EQ(ask(7, true), kAskGap * 1000) << "unless all do";
+  for (int peer = 1001; peer <= 15'000; ++peer) ask(peer, false);
+  EXPECT_EQ(ask(7, false), kSwarmPaceMax);
+  table.CheckInvariants();
+}
+
+TEST(LargeSwarmTest, MembersStayForThreeOfTheirPaces) {
+  SwarmTable table{SwarmLimits{}};
+  Time now{std::chrono::seconds(1)};
+  for (int peer = 1; peer <= 2000; ++peer) table.OnAsk(now, {Peer(peer), Blob(0)});
+  now += kAskGap * 2000 * 2;
+  EXPECT_EQ(table.OnAsk(now, {Peer(1), Blob(0)}).members.size(), kMembersGiven);
+  now += kAskGap * 2000 * 3;
+  EXPECT_TRUE(table.OnAsk(now, {Peer(1), Blob(0)}).members.empty());
+}
+
+TEST_F(SwarmTableTest, AllBlobsTogetherHaveABoundOfMembersToo) {
+  SwarmTable table{SwarmLimits{.all_members_max = 10}};
+  for (int blob = 0; blob < 3; ++blob) {
+    for (int peer = 1; peer <= 4; ++peer) table.OnAsk(now_, {Peer(peer), Blob(blob)});
+    table.CheckInvariants();
+  }
+  EXPECT_EQ(table.blob_count(), 2U) << "the one asked about longest ago made room";
+}
+
 TEST_F(SwarmTableTest, FullTablesForgetTheOldest) {
   for (int peer = 1; peer <= 6; ++peer) Ask(peer, false);
   EXPECT_EQ(Ask(6, false).members.size(), 3U);
