@@ -18,7 +18,7 @@ enum class EventKind : std::uint32_t {
   kHashed,     // a piece that came was written and hashed; a: its message's slot
   kFlow,       // bytes may have reached a mark; a: flow, b: its turn
   kDeadline,   // a download wants to be woken; a: fetch, b: its generation
-  kPoll,       // a question for a map was held back long enough; a: poll, b: its generation
+  kPoll,       // questions for maps were held back long enough; a: their line
   kSwarmLate,  // arbiters were given time enough; a: round, b: its generation
   kScript,     // what the scenario planned; a: its number
 };

@@ -23,6 +23,14 @@ Message AnswerTo(const Message& ask, MessageKind kind) {
 
 }  // namespace
 
+Givers::Givers(World& world) : world_(world) {
+  for (const Duration wait : {kFirstMapWait, kMapWait}) {
+    Line line;
+    line.wait = wait;
+    lines_.push_back(line);
+  }
+}
+
 void Givers::Refuse(const Message& ask, MessageKind kind, Error error) {
   Message answer = AnswerTo(ask, kind);
   answer.error = std::move(error);
@@ -47,12 +55,12 @@ void Givers::OnMapAsk(const Message& ask) {
     if (!host.fetching.contains(ask.blob)) return OnMapAsk(ask);
     Fetch& fetch = (*world_.fetches)[found->second];
     const bool begins = ask.count == 0 && fetch.download->leads();
-    if (fetch.cut == nullptr && begins) return Hold(ask, found->second, kFirstMapWait);
+    if (fetch.cut == nullptr && begins) return Hold(ask, found->second, true);
     if (fetch.cut != nullptr) {
       if (fetch.download->have().count() > ask.count) {
         return ReplyMap(ask, world_.fetches->MapOf(fetch));
       }
-      return Hold(ask, found->second, ask.count == 0 ? kFirstMapWait : kMapWait);
+      return Hold(ask, found->second, ask.count == 0);
     }
   } else if (const auto left = host.partial.find(ask.blob); left != host.partial.end()) {
     return ReplyMap(ask, std::make_shared<const fetch::HolderMap>(
@@ -68,25 +76,52 @@ void Givers::MapOfLiar(const Message& ask) {
   ReplyMap(ask, cut.makes[forges ? 1 : 0].whole);
 }
 
-void Givers::Hold(const Message& ask, FetchId id, Duration wait) {
+void Givers::Hold(const Message& ask, FetchId id, bool first) {
   Poll poll;
-  poll.ask.from = ask.from;
-  poll.ask.to = ask.to;
-  poll.ask.blob = ask.blob;
-  poll.ask.fetch = ask.fetch;
-  poll.ask.request = ask.request;
-  poll.ask.count = ask.count;
-  const std::uint32_t slot = polls_.Add(std::move(poll));
+  poll.from = ask.from;
+  poll.to = ask.to;
+  poll.blob = ask.blob;
+  poll.fetch = ask.fetch;
+  poll.request = ask.request;
+  poll.count = ask.count;
+  poll.line = first ? 0 : 1;
+  Line& line = lines_[poll.line];
+  poll.due = world_.now() + line.wait;
+  poll.before = line.last;
+  const std::uint32_t slot = polls_.Add(poll);
+  (line.last == kNoPoll ? line.first : polls_[line.last].after) = slot;
+  line.last = slot;
+  PlanLine(poll.line);
   (*world_.fetches)[id].polls.push_back(slot);
   polls_peak_ = std::max(polls_peak_, ++world_.hosts[ask.to].polls);
-  world_.Plan(world_.now() + wait, EventKind::kPoll, slot, polls_.generation(slot));
+}
+
+void Givers::PlanLine(std::uint32_t at) {
+  Line& line = lines_[at];
+  if (line.planned || line.first == kNoPoll) return;
+  line.planned = true;
+  world_.Plan(polls_[line.first].due, EventKind::kPoll, at);
+}
+
+Givers::Poll Givers::TakePoll(std::uint32_t slot) {
+  const Poll poll = polls_[slot];
+  Line& line = lines_[poll.line];
+  (poll.before == kNoPoll ? line.first : polls_[poll.before].after) = poll.after;
+  (poll.after == kNoPoll ? line.last : polls_[poll.after].before) = poll.before;
+  polls_.Free(slot);
+  --world_.hosts[poll.to].polls;
+  return poll;
 }
 
 void Givers::SettlePoll(std::uint32_t slot) {
-  const Message ask = std::move(polls_[slot].ask);
-  polls_.Free(slot);
-  Host& host = world_.hosts[ask.to];
-  --host.polls;
+  const Poll poll = TakePoll(slot);
+  Message ask;
+  ask.from = poll.from;
+  ask.to = poll.to;
+  ask.blob = poll.blob;
+  ask.fetch = poll.fetch;
+  ask.request = poll.request;
+  const Host& host = world_.hosts[ask.to];
   if (const auto whole = host.whole.find(ask.blob); whole != host.whole.end()) {
     return ReplyMap(ask, whole->second->makes[kTrue].whole);
   }
@@ -98,14 +133,18 @@ void Givers::SettlePoll(std::uint32_t slot) {
   Refuse(ask, MessageKind::kMapAnswer, {Code::kNotFound, "it is not here any more"});
 }
 
-void Givers::OnPoll(std::uint32_t slot, std::uint32_t generation) {
-  const Poll* poll = polls_.Find(slot, generation);
-  if (poll == nullptr) return;
-  const Host& host = world_.hosts[poll->ask.to];
-  if (const auto found = host.fetching.find(poll->ask.blob); found != host.fetching.end()) {
-    std::erase((*world_.fetches)[found->second].polls, slot);
+void Givers::OnPoll(std::uint32_t at) {
+  Line& line = lines_[at];
+  line.planned = false;
+  while (line.first != kNoPoll && polls_[line.first].due <= world_.now()) {
+    const std::uint32_t slot = line.first;
+    const Host& host = world_.hosts[polls_[slot].to];
+    if (const auto found = host.fetching.find(polls_[slot].blob); found != host.fetching.end()) {
+      std::erase((*world_.fetches)[found->second].polls, slot);
+    }
+    SettlePoll(slot);
   }
-  SettlePoll(slot);
+  PlanLine(at);
 }
 
 void Givers::OnNews(FetchId id) {
@@ -113,7 +152,7 @@ void Givers::OnNews(FetchId id) {
   const std::int32_t has = fetch.download->have().count();
   for (std::size_t i = 0; i < fetch.polls.size();) {
     const std::uint32_t slot = fetch.polls[i];
-    if (polls_[slot].ask.count >= has) {
+    if (polls_[slot].count >= has) {
       ++i;
       continue;
     }
@@ -288,10 +327,9 @@ void Givers::OnCancel(const Message& cancel) {
   if (found == world_.hosts[cancel.to].fetching.end()) return;
   auto& polls = (*world_.fetches)[found->second].polls;
   for (std::size_t i = 0; i < polls.size(); ++i) {
-    const Message& ask = polls_[polls[i]].ask;
-    if (ask.request != cancel.request || ask.fetch.at != cancel.fetch.at) continue;
-    --world_.hosts[cancel.to].polls;
-    polls_.Free(polls[i]);
+    const Poll& poll = polls_[polls[i]];
+    if (poll.request != cancel.request || poll.fetch.at != cancel.fetch.at) continue;
+    TakePoll(polls[i]);
     polls[i] = polls.back();
     polls.pop_back();
     return;

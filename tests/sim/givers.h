@@ -28,14 +28,15 @@ struct Answer {
 
 class Givers {
  public:
-  explicit Givers(World& world) : world_(world) {}
+  explicit Givers(World& world);
 
   void OnMapAsk(const Message& ask);
   void OnPieceAsk(const Message& ask);
   void OnCancel(const Message& cancel);
   // A mark of an answer's flow is reached.
   void OnFlow(AnswerId id);
-  void OnPoll(std::uint32_t poll, std::uint32_t generation);
+  // The polls of this line that were held back long enough are answered.
+  void OnPoll(std::uint32_t line);
   // The fetch has more than before; or it is over.
   void OnNews(FetchId id);
   void OnEnded(FetchId id);
@@ -57,14 +58,36 @@ class Givers {
   [[nodiscard]] std::uint64_t taken_back() const { return taken_back_; }
 
  private:
+  // A question for a map that is held back. All of one line wait equally long, so they are due in
+  // the order in which they came: one event for each line is enough, however many are answered
+  // before they are due.
   struct Poll {
-    Message ask;
+    HostId from = kNoHost;
+    HostId to = kNoHost;
+    BlobId blob = 0;
+    FetchRef fetch;
+    fetch::RequestId request = 0;
+    std::int32_t count = 0;
+    Time due{};
+    std::uint32_t line = 0;
+    std::uint32_t before = kNoPoll;  // its neighbours in the line
+    std::uint32_t after = kNoPoll;
   };
+  struct Line {
+    Duration wait;
+    std::uint32_t first = kNoPoll;
+    std::uint32_t last = kNoPoll;
+    bool planned = false;
+  };
+  static constexpr std::uint32_t kNoPoll = ~std::uint32_t{0};
 
   void ReplyMap(const Message& ask, std::shared_ptr<const fetch::HolderMap> map);
   void Refuse(const Message& ask, MessageKind kind, Error error);
   void MapOfLiar(const Message& ask);
-  void Hold(const Message& ask, FetchId id, Duration wait);
+  void Hold(const Message& ask, FetchId id, bool first);
+  void PlanLine(std::uint32_t line);
+  // Takes it out of its line and frees it.
+  Poll TakePoll(std::uint32_t poll);
   void SettlePoll(std::uint32_t poll);
   void NextMark(AnswerId id);
   void CheckSlots(const Host& host);
@@ -76,6 +99,7 @@ class Givers {
   World& world_;
   Pool<Answer> answers_;
   Pool<Poll> polls_;
+  std::vector<Line> lines_;
   std::uint32_t polls_peak_ = 0;
   std::uint64_t asked_ = 0;
   std::uint64_t busy_ = 0;

@@ -157,12 +157,15 @@ double Network::Bound(const Flow& flow, LinkId here) const {
 }
 
 void Network::Settle() {
-  for (int work = 0; !dirty_.empty() && work < kWorkMax; ++work) {
-    // The oldest first, so that a ripple spreads evenly; the list is short.
-    const LinkId link = dirty_.front();
-    dirty_.erase(dirty_.begin());
+  for (int work = 0; !settled() && work < kWorkMax; ++work) {
+    // The oldest first, so that a ripple spreads evenly.
+    const LinkId link = dirty_[dirty_from_++];
     links_[link].dirty = false;
     WorkOut(link);
+  }
+  if (settled()) {
+    dirty_.clear();
+    dirty_from_ = 0;
   }
 }
 
@@ -206,11 +209,11 @@ void Network::CheckInvariants() const {
       const Flow& flow = flows_[link.flows[at]];
       SHOAL_CHECK(flow.listed && !flow.blocked);
       SHOAL_CHECK((flow.from == id ? flow.at_from : flow.at_to) == at);
-      if (dirty_.empty()) SHOAL_CHECK(flow.rate > 0);
+      if (settled()) SHOAL_CHECK(flow.rate > 0);
       sum += flow.rate;
     }
     // Unpassed changes may add up to a few parts in a hundred.
-    if (dirty_.empty()) SHOAL_CHECK(sum <= link.rate * (1 + 4 * kNoticed));
+    if (settled()) SHOAL_CHECK(sum <= link.rate * (1 + 4 * kNoticed));
   }
 }
 

@@ -47,7 +47,7 @@ class Network {
   bool OnEvent(FlowId flow, std::uint32_t turn);
   // Works out the rates that changed. To be called before time moves on.
   void Settle();
-  [[nodiscard]] bool settled() const { return dirty_.empty(); }
+  [[nodiscard]] bool settled() const { return dirty_from_ == dirty_.size(); }
 
   // No link is above its rate and none of its flows starves. For checkers; slow.
   void CheckInvariants() const;
@@ -91,6 +91,7 @@ class Network {
   std::vector<Link> links_;
   Pool<Flow> flows_;
   std::vector<LinkId> dirty_;
+  std::size_t dirty_from_ = 0;  // those before are worked out
   std::vector<double> bounds_;  // scratch
 };
 

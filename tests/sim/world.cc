@@ -180,7 +180,7 @@ void World::Dispatch(const Event& event) {
     case EventKind::kDeadline:
       return fetches->OnDeadline(event.a, event.b);
     case EventKind::kPoll:
-      return givers->OnPoll(event.a, event.b);
+      return givers->OnPoll(event.a);
     case EventKind::kSwarmLate:
       return swarms->OnLate(event.a, event.b);
     case EventKind::kScript:
