@@ -17,10 +17,13 @@ using fetch::HttpServer;
 // RFC 7234, section 5.5.1: what clients of a cache know.
 constexpr std::string_view kStaleWarning = "110 shoal \"Response is Stale\"";
 
-HttpReply ErrorReply(const OciError& error, bool head) {
+constexpr std::string_view kHere = "local";
+
+HttpReply ErrorReply(const OciError& error, bool head, std::string_view source = kHere) {
   HttpReply reply;
   reply.status = error.status;
-  reply.headers = {{"Content-Type", std::string(kErrorMediaType)}};
+  reply.headers = {{"Content-Type", std::string(kErrorMediaType)},
+                   {"Shoal-Source", std::string(source)}};
   std::string body = ToBody(error);
   if (head) {
     reply.content_length = Bytes(static_cast<std::int64_t>(body.size()));
@@ -29,6 +32,13 @@ HttpReply ErrorReply(const OciError& error, bool head) {
   }
   if (error.status == 503) reply.headers.emplace_back("Retry-After", "1");
   return reply;
+}
+
+// A refusal is the upstream's word, as it is always asked before; all else is our own.
+HttpReply FetchErrorReply(const Error& error, bool manifest, bool head) {
+  const bool refused = error.code == Code::kNotFound || error.code == Code::kDenied;
+  return ErrorReply(FromError(error, manifest), head,
+                    refused ? fetch::BlobOrigin{.upstream = true}.ToString() : std::string(kHere));
 }
 
 void AddCommon(HttpReply& reply, const PullRequest& pull, const Digest& digest,
@@ -85,8 +95,13 @@ void Mirror::Handle(fetch::HttpRequest request, HttpServer::Responder respond) {
     case PullKind::kPing: {
       HttpReply reply;
       reply.headers = {{"Content-Type", "application/json"},
-                       {"Docker-Distribution-API-Version", "registry/2.0"}};
-      if (!head) reply.body.push_back({"{}", nullptr, {}, {}});
+                       {"Docker-Distribution-API-Version", "registry/2.0"},
+                       {"Shoal-Source", std::string(kHere)}};
+      if (head) {
+        reply.content_length = Bytes(2);
+      } else {
+        reply.body.push_back({"{}", nullptr, {}, {}});
+      }
       return ask->respond(std::move(reply));
     }
     case PullKind::kManifest:
@@ -117,7 +132,7 @@ void Mirror::Manifest(const SharedAsk& ask) {
     self->ports_.tags.Resolve(
         pull.registry, pull.repository, pull.tag, [self, ask](Result<TagAnswer> resolved) {
           if (!resolved) {
-            return ask->respond(ErrorReply(FromError(resolved.error(), true), ask->head));
+            return ask->respond(FetchErrorReply(resolved.error(), true, ask->head));
           }
           // A HEAD needs no manifest when the tag's entry tells all that it answers.
           if (ask->head && !resolved->media_type.empty() && resolved->size >= Bytes(0)) {
@@ -144,7 +159,7 @@ void Mirror::ManifestByDigest(const SharedAsk& ask, const Digest& digest, bool s
       pull.registry, pull.repository, digest, "mirror",
       [self = shared_from_this(), ask, stale](Result<FetchedManifest> fetched) {
         if (!fetched) {
-          return ask->respond(ErrorReply(FromError(fetched.error(), true), ask->head));
+          return ask->respond(FetchErrorReply(fetched.error(), true, ask->head));
         }
         HttpReply reply;
         reply.headers = {{"Content-Type", fetched->manifest.media_type}};
@@ -171,7 +186,8 @@ void Mirror::ManifestByDigest(const SharedAsk& ask, const Digest& digest, bool s
                                       ? ParseRange(ask->range, size)
                                       : RangeAnswer{};
         if (range.kind == RangeKind::kUnsatisfiable) {
-          reply = ErrorReply(RangeInvalid("the range lies outside the manifest"), false);
+          reply = ErrorReply(RangeInvalid("the range lies outside the manifest"), false,
+                             fetched->origin.ToString());
           reply.headers.emplace_back("Content-Range", UnsatisfiedContentRange(size));
           return ask->respond(std::move(reply));
         }
@@ -202,7 +218,7 @@ void Mirror::Blob(const SharedAsk& ask) {
     if (range.kind == RangeKind::kPartial) request.first_offset = range.ranges.front().begin;
   }
   ports_.fetcher.Open(std::move(request), [self = shared_from_this(), ask](auto opened) {
-    if (!opened) return ask->respond(ErrorReply(FromError(opened.error(), false), ask->head));
+    if (!opened) return ask->respond(FetchErrorReply(opened.error(), false, ask->head));
     const std::shared_ptr<fetch::LiveBlob> live = *opened;
     const Bytes size = live->geometry().blob();
     const std::string tag = EntityTag(live->digest());
@@ -217,7 +233,8 @@ void Mirror::Blob(const SharedAsk& ask) {
     const RangeAnswer range =
         IfRangeMatches(ask->if_range, tag) ? ParseRange(ask->range, size) : RangeAnswer{};
     if (range.kind == RangeKind::kUnsatisfiable) {
-      reply = ErrorReply(RangeInvalid("the range lies outside the blob"), ask->head);
+      reply = ErrorReply(RangeInvalid("the range lies outside the blob"), ask->head,
+                         live->origin().ToString());
       reply.headers.emplace_back("Content-Range", UnsatisfiedContentRange(size));
       return ask->respond(std::move(reply));
     }
@@ -259,7 +276,7 @@ void Mirror::Blob(const SharedAsk& ask) {
 void Mirror::PassOn(const SharedAsk& ask) {
   Bound(ask);
   ports_.pass_on(ask->pull, [self = shared_from_this(), ask](Result<PassedOn> answer) {
-    if (!answer) return ask->respond(ErrorReply(FromError(answer.error(), true), ask->head));
+    if (!answer) return ask->respond(FetchErrorReply(answer.error(), true, ask->head));
     HttpReply reply;
     reply.status = answer->status;
     reply.headers = answer->headers;

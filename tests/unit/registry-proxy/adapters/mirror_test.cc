@@ -122,6 +122,7 @@ class MirrorTest : public ::testing::Test {
     Send(replies, method, target, std::move(headers));
     auto reply = replies->Take();
     EXPECT_TRUE(reply) << "no answer to " << method << " " << target;
+    EXPECT_NE(Header(*reply, "Shoal-Source"), kNoHeader) << method << " " << target;
     return reply ? std::move(*reply) : HttpReply{};
   }
   HttpReply Get(const std::string& target, const std::string& range = "") {
@@ -170,7 +171,9 @@ TEST_F(MirrorTest, AnswersAPing) {
   EXPECT_EQ(reply.status, 200);
   EXPECT_EQ(BodyOf(reply), "{}");
   EXPECT_EQ(Header(reply, "Docker-Distribution-API-Version"), "registry/2.0");
-  EXPECT_THAT(Ask("HEAD", "/v2/").body, IsEmpty());
+  const HttpReply head = Ask("HEAD", "/v2/");
+  EXPECT_THAT(head.body, IsEmpty());
+  EXPECT_EQ(head.content_length, Bytes(2));
 }
 
 TEST_F(MirrorTest, OnlyAnswersPulls) {
@@ -260,11 +263,13 @@ TEST_F(MirrorTest, ATagThatTheUpstreamDoesNotGiveIsNotFound) {
     tag_ = Error{code, "no"};
     const HttpReply reply = Get(kTagPath);
     EXPECT_EQ(reply.status, 404);  // never 401 or 403: podman gives up there
+    EXPECT_EQ(Header(reply, "Shoal-Source"), "upstream");
     EXPECT_EQ(CodeIn(reply), "MANIFEST_UNKNOWN");
   }
   tag_ = Error{Code::kRetryLater, "429", std::chrono::minutes(1)};
   const HttpReply busy = Get(kTagPath);
   EXPECT_EQ(busy.status, 503);
+  EXPECT_EQ(Header(busy, "Shoal-Source"), "local");
   EXPECT_NE(Header(busy, "Retry-After"), kNoHeader);
 }
 
