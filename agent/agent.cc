@@ -1,21 +1,17 @@
 #include "agent/agent.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <spdlog/spdlog.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
 #include <thread>
 #include <utility>
 
+#include "agent/data_folder.h"
 #include "agent/registry_setup.h"
 #include "index/keyfile/keyfile.h"
 #include "index/lan/lan_index.h"
@@ -73,19 +69,6 @@ std::vector<std::string> HostAddresses() {
   return addresses;
 }
 
-// Held as long as the agent runs; the kernel lets go when the process ends, however it ends.
-Result<fetch::SharedFile> LockFolder(const std::string& folder) {
-  const std::string path = folder + "/lock";
-  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return Error{Code::kDenied, "cannot make " + path + ": " + std::strerror(errno)};
-  auto file = std::make_shared<const fetch::File>(fd);
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    return Error{Code::kExhausted, "another agent uses agent.data_dir " + folder +
-                                       "; stop it, or give this one a folder of its own"};
-  }
-  return fetch::SharedFile(file);
-}
-
 fetch::DownloadLimits LimitsOf(const Config& config) {
   fetch::DownloadLimits limits;
   limits.piece = config.fetch.piece;
@@ -103,14 +86,7 @@ std::unique_ptr<fetch::RateLimiter> MakeLimiter(Bytes rate) {
 }  // namespace
 
 Result<std::unique_ptr<Agent>> Agent::Start(const Config& config) {
-  std::error_code error;
-  std::filesystem::create_directories(config.agent.data_dir, error);
-  if (error || access(config.agent.data_dir.c_str(), R_OK | W_OK | X_OK) != 0) {
-    return Error{Code::kDenied, "cannot write to agent.data_dir " + config.agent.data_dir + ": " +
-                                    (error ? error.message() : std::strerror(errno)) +
-                                    "; make it, or give it to the user that runs shoal"};
-  }
-  auto lock = LockFolder(config.agent.data_dir);
+  auto lock = TakeDataFolder(config.agent.data_dir);
   if (!lock) return lock.error();
   auto key = index::LoadOrMakeKey(config.agent.data_dir + "/identity");
   if (!key) return key.error();

@@ -5,12 +5,12 @@
 #include <spdlog/spdlog.h>
 #include <systemd/sd-daemon.h>
 
-#include <filesystem>
 #include <memory>
 #include <utility>
 
 #include "agent/admin_server.h"
 #include "agent/agent.h"
+#include "agent/data_folder.h"
 #include "agent/index_server.h"
 #include "agent/rest_threads.h"
 #include "index/keyfile/keyfile.h"
@@ -97,8 +97,8 @@ Exit RunIndexServer(const Config& config) {
   SetUpLogs(config);
   LimitRestThreads();
   const sigset_t signals = BlockSignals();
-  std::error_code error;
-  std::filesystem::create_directories(config.agent.data_dir, error);
+  const auto folder = TakeDataFolder(config.agent.data_dir);
+  if (!folder) return FailToStart(folder.error());
   auto key = index::LoadOrMakeKey(config.agent.data_dir + "/identity");
   if (!key) return FailToStart(key.error());
   IndexServer::Options options;

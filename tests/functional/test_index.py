@@ -45,6 +45,24 @@ def test_kill_9_loses_nothing_that_was_answered(rig):
     assert again.status == 200 and names(again) == []
 
 
+def test_refuses_a_taken_folder_or_port_in_one_sentence(rig):
+    server = rig.index_server("index")
+
+    def refused(*sets):
+        sets = [part for text in sets for part in ("--set", text)]
+        done = server.verb("index", "--config", "/etc/shoal/shoal.toml", *sets, timeout=15)
+        lines = [line for line in done.stderr.splitlines() if line.startswith("shoal: ")]
+        assert done.returncode == 1 and len(lines) == 1, done.stderr
+        return lines[0]
+
+    other = "agent.data_dir=/var/lib/shoal/other"
+    admin = "agent.admin=127.0.0.1:17382"
+    assert "/var/lib/shoal" in refused("rendezvous.listen=0.0.0.0:17383", admin)
+    assert str(PORT) in refused(other, admin)
+    assert "7382" in refused(other, "rendezvous.listen=0.0.0.0:17383")
+    assert "/proc/none" in refused("agent.data_dir=/proc/none")
+
+
 def test_answers_beside_thousands_of_idle_and_slow_clients(rig):
     server = rig.index_server("index")
     get, connect = stranger(rig, server)
