@@ -35,6 +35,17 @@ std::int64_t FromPeers(const fetch::SourceBytes& sources) {
   return bytes;
 }
 
+// Of a path that is there, but does not take it.
+AdminReply WrongMethod(const std::string& method) {
+  AdminReply reply = ErrorReply({Code::kUnsupported, method + " does nothing here"});
+  reply.status = 405;
+  return reply;
+}
+
+bool IsRead(const AdminRequest& request) {
+  return request.method == "GET" || request.method == "HEAD";
+}
+
 std::string_view StateName(PullState state) {
   switch (state) {
     case PullState::kRunning:
@@ -69,6 +80,10 @@ AdminReply StatusApi::Route(const AdminRequest& request) {
   const auto is = [&](std::initializer_list<std::string_view> parts) {
     return std::equal(path.begin(), path.end(), parts.begin(), parts.end());
   };
+  // The two trees in which something can be done.
+  const bool may_change =
+      path.size() >= 2 && path[0] == "v1" && (path[1] == "pulls" || path[1] == "rooms");
+  if (!IsRead(request) && !may_change) return WrongMethod(request.method);
   if (path.empty()) return {200, "text/html; charset=utf-8", std::string(DashboardPage())};
   if (is({"healthz"})) return {200, "text/plain", "ok\n"};
   if (is({"readyz"})) {
@@ -100,10 +115,17 @@ AdminReply StatusApi::Route(const AdminRequest& request) {
       }
       return Blob(*digest, active);
     });
+    if (blob && blob->at("state").as_string() == "partial") {
+      // Of an earlier run: not from the loop, as its map may have to be read.
+      if (const auto partial = parts_.store.FindPartial(*digest)) {
+        const fetch::PieceMap have = (*partial)->have();
+        (*blob)["pieces"] = Count(have.size());
+        (*blob)["have"] = Count(have.count());
+      }
+    }
     return blob ? JsonReply(*blob) : ErrorReply(blob.error());
   }
-  if (path.size() >= 2 && path[0] == "v1" && path[1] == "rooms") return RoomsRoute(request);
-  if (path.size() >= 2 && path[0] == "v1" && path[1] == "pulls") return PullsRoute(request);
+  if (may_change) return path[1] == "rooms" ? RoomsRoute(request) : PullsRoute(request);
   return ErrorReply({Code::kNotFound, "no such path; docs/OPERATING.md lists them"});
 }
 
@@ -414,7 +436,7 @@ AdminReply StatusApi::RoomsRoute(const AdminRequest& request) {
   const auto done = [](const Status& status) {
     return status ? JsonReply(Json::object()) : ErrorReply(status.error());
   };
-  if (path.size() == 2 && request.method == "GET") {
+  if (path.size() == 2 && IsRead(request)) {
     Json list = Json::array();
     for (const auto& view : parts_.rooms.List()) {
       Json room = Json::object();
@@ -438,12 +460,16 @@ AdminReply StatusApi::RoomsRoute(const AdminRequest& request) {
     if (!text) return ErrorReply(text.error());
     return done(parts_.rooms.Revoke(*room, *text));
   }
+  if (path.size() == 2 || (path.size() == 3 && path[2] == "reload") ||
+      (path.size() == 4 && path[3] == "revocations")) {
+    return WrongMethod(request.method);
+  }
   return ErrorReply({Code::kNotFound, "no such path; docs/OPERATING.md lists them"});
 }
 
 AdminReply StatusApi::PullsRoute(const AdminRequest& request) {
   const auto& path = request.path;
-  if (path.size() == 2 && request.method == "GET") {
+  if (path.size() == 2 && IsRead(request)) {
     return JsonReply(parts_.loop.Ask([&] { return PullList(); }));
   }
   if (path.size() == 2 && request.method == "POST") {
@@ -455,6 +481,7 @@ AdminReply StatusApi::PullsRoute(const AdminRequest& request) {
     answer["id"] = Text(std::to_string(*id));
     return JsonReply(answer, 202);
   }
+  if (path.size() == 2) return WrongMethod(request.method);
   std::uint64_t id = 0;
   const std::string& text = path.size() == 3 ? path[2] : "";
   const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), id);
@@ -465,6 +492,7 @@ AdminReply StatusApi::PullsRoute(const AdminRequest& request) {
     auto cancelled = parts_.loop.Ask([&] { return parts_.pulls.Cancel(id); });
     return cancelled ? JsonReply(Json::object()) : ErrorReply(cancelled.error());
   }
+  if (!IsRead(request)) return WrongMethod(request.method);
   auto pull = parts_.loop.Ask([&]() -> Result<Json> {
     const PullView* view = parts_.pulls.Find(id);
     if (view == nullptr) return Error{Code::kNotFound, "there is no pull " + std::to_string(id)};

@@ -240,6 +240,9 @@ def test_the_status_api(rig):
         assert b.admin("GET", path).status == code, path
     assert b.admin("GET", "/healthz").status == 200
     assert b.admin("GET", "/readyz").status == 200
+    for method, path in (("POST", "/v1/status"), ("DELETE", "/healthz"), ("PUT", "/v1/pulls"),
+                         ("POST", "/v1/pulls/1"), ("DELETE", "/v1/rooms"), ("POST", "/")):
+        assert b.admin(method, path).status == 405, (method, path)
 
 
 def test_pulls_by_the_status_api(rig):
