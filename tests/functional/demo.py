@@ -112,6 +112,9 @@ class Demo:
 
 def keep(demo):
     """Leaves everything running until Ctrl-C."""
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
     demo.rig.network.reach_from_here()
     demo.registry.start()
     say()
@@ -121,9 +124,6 @@ def keep(demo):
     some = demo.agents["host-a"]
     say("and try, for example")
     say(f"  sudo {' '.join(some.host.command('ctr', '-n', 'k8s.io', 'images', 'ls'))}")
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
     ended.wait()
 
 

@@ -1,9 +1,14 @@
 """Starting, or not starting with one sentence that says what to do; verbs and exit codes."""
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
 
 import pytest
 
+from rig import faulty as fault
 from rig.agent import BINARY, CONFIG, DATA
 from rig.image import make_image
 from rig.process import wait_until
@@ -261,6 +266,55 @@ def test_pulls_by_the_status_api(rig):
         assert 400 <= refusal.status < 500, body[:40]
 
 
+def test_a_pull_is_cancelled_by_the_status_api(rig, faulty):
+    image = make_image("team/app", layer_sizes=(20 << 20,))
+    registry = faulty()
+    registry.add(image)
+    registry.faults.append(fault.slow(2 << 20))
+    a = rig.agent("a", [registry])
+    posted = a.admin("POST", "/v1/pulls", headers={"Content-Type": "application/json"},
+                     body=json.dumps({"image": f"{registry.name}/{image.repository}:{image.tag}"}))
+    path = f"/v1/pulls/{posted.json()['id']}"
+    layer = image.layers[1].digest
+    wait_until("some of it is here", lambda: (a.blob(layer) or {}).get("have"))
+    assert a.get(path)["state"] == "running"
+    assert a.admin("DELETE", path).status == 200
+    pull = a.get(path)
+    assert pull["state"] == "failed" and "cancelled" in pull["error"]
+    wait_until("nothing is fetched any more", lambda: a.status()["pulls"]["active"] == 0)
+    left = a.blob(layer)
+    assert left["state"] == "partial" and 0 < left["have"] < left["pieces"]
+    assert a.admin("DELETE", "/v1/pulls/999").status == 404
+    assert a.admin("DELETE", "/v1/pulls/frog").status == 404
+
+
+def test_a_pull_draws_bars_on_a_terminal_and_lines_elsewhere(rig, faulty):
+    image = make_image("team/app", layer_sizes=(4 << 20,))
+    registry = faulty()
+    registry.add(image)
+    registry.faults.append(fault.slow(4 << 20))
+    a = rig.agent("a", [registry])
+    reference = f"{registry.name}/{image.repository}:{image.tag}"
+    ours, theirs = pty.openpty()
+    pull = subprocess.Popen([str(part) for part in a.host.command(BINARY, "pull", reference)],
+                            stdin=subprocess.DEVNULL, stdout=theirs)
+    os.close(theirs)
+    drawn = b""
+    with contextlib.suppress(OSError):  # how a terminal without a writer ends
+        while some := os.read(ours, 65536):
+            drawn += some
+    os.close(ours)
+    assert pull.wait(60) == 0
+    frames = drawn.decode().split("\x1b[3A")  # config and two layers, drawn over each time
+    assert len(frames) >= 3, drawn
+    large = [line for line in drawn.decode().splitlines()
+             if image.layers[1].digest[:19] in line and "[" in line]
+    assert len({line.count("=") for line in large}) >= 3, "the bar grows"
+    assert large[-1].count("=") == 30
+    lines = a.verb("pull", reference).stdout
+    assert "\x1b" not in lines and reference in lines.splitlines()[-1]
+
+
 def test_metrics(rig):
     image = make_image("team/app")
     registry = rig.registry()
@@ -292,8 +346,10 @@ def test_a_log_lets_an_operator_follow_one_pull(rig):
     a = rig.agent("a", [registry], agent={"log_level": "info"})
     assert a.verb("pull", registry.reference(image), timeout=120).returncode == 0
     lines = a.log().splitlines()
-    layer = image.layers[1].digest.split(":")[1][:12]
-    assert any(layer in line for line in lines), "the log names the blobs of a pull"
+    for blob in [image.top, image.manifest, *image.blobs]:
+        told = [line for line in lines if f"fetched {blob.digest} for pull 1: " in line]
+        assert len(told) == 1 and "from upstream" in told[0], blob.digest
+    assert any(f"pull 1: {registry.reference(image)} done in" in line for line in lines)
     assert len(lines) < 100, "and has no line for each piece or request"
 
 

@@ -202,6 +202,27 @@ def test_shoal_pull_fills_containerd_and_a_later_cri_pull_needs_only_a_head(rig)
     assert containerd.run_image(reference, "cat", "/etc/hello") == hello_of(image)
 
 
+def test_replication_fills_containerd_as_soon_as_a_peer_holds_a_wanted_image(rig):
+    wanted, other = make_image("prod/app"), make_image("test/app")
+    registry = rig.registry()
+    for image in (wanted, other):
+        registry.push(image)
+    containerd = rig.containerd("a")
+    containerd.use_mirror(registry.name)
+    a = rig.agent("a", [registry],
+                  replicate=[{"images": [f"{registry.name}/prod/*"], "copies": "all"}])
+    b = rig.agent("b", [registry])
+    a.wait_peers(1)
+    for image in (other, wanted):
+        assert b.verb("pull", registry.reference(image), timeout=60).returncode == 0
+    wait_until("it is in containerd", lambda: registry.reference(wanted) in containerd.images())
+    assert containerd.is_complete(registry.reference(wanted))
+    assert containerd.cri().pull(registry.reference(wanted)) == wanted.config.digest
+    assert a.bytes()["from_peers"] >= wanted.size
+    assert not a.has_blob(other.layers[1].digest)
+    assert registry.reference(other) not in containerd.images()
+
+
 def test_containerd_absent_everything_else_works(rig):
     image = make_image("team/app")
     registry, (a, b, _) = three_hosts(rig, image, runtimes=(),

@@ -256,6 +256,23 @@ def test_the_last_known_tag_is_answered_with_a_warning_when_the_upstream_is_away
     assert answer.headers["docker-content-digest"] == IMAGE.top.digest
 
 
+def test_a_tag_that_was_deleted_is_not_last_known_after_a_restart(rig, faulty):
+    registry = faulty()
+    a = agent_for(rig, registry, tag_ttl="100ms")
+    a.fill(registry, IMAGE)
+    registry.set_tag(IMAGE.repository, IMAGE.tag, None)
+    wait_until("the tag is gone", lambda: a.get_manifest(registry, IMAGE).status == 404)
+    assert all(image["name"] != f"{registry.name}/{IMAGE.repository}:{IMAGE.tag}"
+               for image in a.get("/v1/images"))
+    registry.close()
+    for _ in range(2):
+        answer = a.get_manifest(registry, IMAGE)
+        assert answer.status == 503, answer
+        a.stop()
+        a.start()
+    assert a.get_manifest(registry, IMAGE, IMAGE.top.digest).status == 200
+
+
 def test_a_tag_is_known_from_peers_when_the_upstream_is_away(rig, faulty):
     registry = faulty()
     a = agent_for(rig, registry)
