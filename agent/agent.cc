@@ -446,8 +446,8 @@ Status Agent::MakeCore() {
       [this](const index::SignedRecord& record) { discovery_->OnRecord(record); },
       [this](const index::Endpoint& endpoint) { discovery_->OnEndpoint(endpoint); }});
   status_ = std::make_unique<StatusApi>(StatusApi::Parts{
-      loop_, *discovery_, *holdings_, *fetcher_, *locals_, *store_, *pulls_, *catalog_, counters_,
-      containerd_.get(), *finder_, *rooms_, [this] { return ReloadRooms(); }});
+      loop_, *discovery_, *holdings_, *fetcher_, *locals_, *store_, *pulls_, *catalog_, *tags_,
+      counters_, containerd_.get(), *finder_, *rooms_, [this] { return ReloadRooms(); }});
   return Ok();
 }
 

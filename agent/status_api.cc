@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <future>
-#include <memory>
 #include <set>
 #include <utility>
 
@@ -15,8 +13,6 @@ namespace shoal::agent {
 namespace {
 
 constexpr int kPageMax = 1000;
-// How long `who-has --resolve` lets the indexes look.
-constexpr Duration kResolveWait = std::chrono::seconds(2);
 
 Json Text(const std::string& text) { return Json::string(text); }
 Json Count(std::int64_t number) { return Json::number(number); }
@@ -60,7 +56,10 @@ std::string_view StateName(PullState state) {
 
 }  // namespace
 
-StatusApi::StatusApi(Parts parts) : parts_(parts), started_(parts.loop.Now()) {}
+StatusApi::StatusApi(Parts parts)
+    : parts_(parts),
+      holder_search_({parts.loop, parts.discovery, parts.catalog, parts.tags}),
+      started_(parts.loop.Now()) {}
 
 AdminReply StatusApi::Answer(const AdminRequest& request) {
   try {
@@ -98,7 +97,7 @@ AdminReply StatusApi::Route(const AdminRequest& request) {
   if (is({"v1", "status"})) return JsonReply(parts_.loop.Ask([&] { return Overview(); }));
   if (is({"v1", "peers"})) return JsonReply(parts_.loop.Ask([&] { return Peers(); }));
   if (is({"v1", "images"})) return JsonReply(parts_.loop.Ask([&] { return Images(); }));
-  if (is({"v1", "who-has"})) return WhoHas(request);
+  if (is({"v1", "who-has"})) return holder_search_.Answer(request);
   if (is({"v1", "search"})) return SearchReply(parts_.finder, request);
   if (is({"v1", "blobs"})) {
     std::optional<Error> error;
@@ -247,16 +246,6 @@ Json StatusApi::Blobs(const AdminRequest& request, std::optional<Error>& error) 
   return blobs;
 }
 
-Json StatusApi::Holder(const PeerId& peer, const std::string& what) const {
-  Json holder = Json::object();
-  holder["id"] = Text(peer.Hex());
-  holder["name"] = Text(NameOf(peer));
-  const auto endpoint = parts_.discovery.Dial(peer);
-  holder["endpoint"] = Text(endpoint ? ToString(*endpoint) : "");
-  holder["what"] = Text(what);
-  return holder;
-}
-
 Result<Json> StatusApi::Blob(const Digest& digest,
                              std::optional<fetch::TransferView> active) const {
   const auto held = parts_.holdings.inventory().FindBlob(digest);
@@ -281,7 +270,7 @@ Result<Json> StatusApi::Blob(const Digest& digest,
   blob["in_containerd"] = Json::boolean(parts_.holdings.InContainerd(digest));
   Json list = Json::array();
   for (const auto& holder : holders) {
-    Push(list, Holder(holder.peer, holder.complete ? "complete" : "partial"));
+    Push(list, holder_search_.Holder(holder.peer, holder.complete ? "complete" : "partial"));
   }
   blob["holders"] = list;
   return blob;
@@ -499,62 +488,6 @@ AdminReply StatusApi::PullsRoute(const AdminRequest& request) {
     return PullOf(*view);
   });
   return pull ? JsonReply(*pull) : ErrorReply(pull.error());
-}
-
-AdminReply StatusApi::WhoHas(const AdminRequest& request) {
-  const auto it = request.query.find("what");
-  if (it == request.query.end()) {
-    return ErrorReply({Code::kInvalid, "ask with ?what=<image name or digest>"});
-  }
-  const std::string what = it->second;
-  Json answer = Json::object();
-  if (!what.starts_with("sha256:")) {
-    auto name = proxy::ParseImageName(what);
-    if (!name) return ErrorReply(name.error());
-    answer["what"] = Text(ToString(*name));
-    answer["holders"] = parts_.loop.Ask([&] {
-      Json holders = Json::array();
-      for (const auto& image : parts_.catalog.ImagesNamed(ToString(*name))) {
-        Push(holders, Holder(image.peer, ToString(image.digest)));
-      }
-      return holders;
-    });
-    return JsonReply(answer);
-  }
-  auto digest = ParseDigest(what);
-  if (!digest) return ErrorReply(digest.error());
-  std::set<PeerId> found;
-  if (request.query.contains("resolve")) {
-    struct Search {
-      std::mutex mutex;
-      std::set<PeerId> found;
-      std::promise<void> done;
-    };
-    auto search = std::make_shared<Search>();
-    parts_.loop.Post([this, search, digest = *digest] {
-      parts_.discovery.ResolveInIndexes(
-          digest,
-          [search](const std::vector<PeerId>& peers) {
-            const std::lock_guard lock(search->mutex);
-            search->found.insert(peers.begin(), peers.end());
-          },
-          [search] { search->done.set_value(); });
-    });
-    search->done.get_future().wait_for(kResolveWait);
-    const std::lock_guard lock(search->mutex);
-    found = search->found;
-  }
-  answer["what"] = Text(what);
-  answer["holders"] = parts_.loop.Ask([&] {
-    Json holders = Json::array();
-    for (const auto& holder : parts_.catalog.HoldersOf(*digest)) {
-      Push(holders, Holder(holder.peer, holder.complete ? "complete" : "partial"));
-      found.erase(holder.peer);
-    }
-    for (const auto& peer : found) Push(holders, Holder(peer, "by the peer index"));
-    return holders;
-  });
-  return JsonReply(answer);
 }
 
 std::vector<Metric> StatusApi::MakeMetrics() const {

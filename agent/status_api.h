@@ -12,6 +12,7 @@
 #include "agent/admin_server.h"
 #include "agent/asio_loop.h"
 #include "agent/discovery.h"
+#include "agent/holder_search.h"
 #include "agent/holdings.h"
 #include "agent/image_finder.h"
 #include "agent/metrics.h"
@@ -20,6 +21,7 @@
 #include "agent/rooms.h"
 #include "fetch/store/blob_store.h"
 #include "fetch/transport/fetcher.h"
+#include "registry-proxy/http/tag_resolver.h"
 
 namespace shoal::agent {
 
@@ -34,6 +36,7 @@ class StatusApi {
     fetch::BlobStore& store;
     Pulls& pulls;
     index::Catalog& catalog;
+    proxy::TagResolver& tags;
     fetch::Counters& counters;
     fetch::Containerd* containerd;
     ImageFinder& finder;
@@ -72,12 +75,11 @@ class StatusApi {
   Json PullOf(const PullView& pull) const;
   AdminReply RoomsRoute(const AdminRequest& request);
   AdminReply PullsRoute(const AdminRequest& request);
-  AdminReply WhoHas(const AdminRequest& request);
-  Json Holder(const PeerId& peer, const std::string& what) const;
   std::string NameOf(const PeerId& peer) const;
   std::vector<Metric> MakeMetrics() const;
 
   Parts parts_;
+  HolderSearch holder_search_;
   Time started_;
   std::atomic<bool> ready_{false};
   std::deque<Ended> ended_;

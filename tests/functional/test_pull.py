@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from rig import faulty as fault
 from rig.image import DOCKER, hello_of, make_image
 from rig.podman import Podman
 from rig.process import wait_until
@@ -287,3 +288,38 @@ def test_peers_find_each_other_by_an_index_server(rig):
     rig.index_server("index")
     index = {"use": ["rendezvous"], "rendezvous": [f"https://{rig.host('index').address}:7383"]}
     shares_without_a_lan(rig, index, index)
+
+
+def test_who_has_asks_further_when_it_is_told_to(rig, faulty):
+    image = make_image("team/app", layer_sizes=(20 << 20,))
+    registry = faulty()
+    registry.add(image)
+    rig.index_server("index")
+    index = {"use": ["rendezvous"], "rendezvous": [f"https://{rig.host('index').address}:7383"]}
+    a = rig.agent("a", [registry], index=index)
+    # Its catalog learns once, and nothing by itself after that.
+    b = rig.agent("b", [registry], index={**index, "sync_interval": "1h"}, start=False)
+    who = a.status()["id"][:12]
+    name = f"{registry.name}/{image.repository}"
+    assert a.get_manifest(registry, image, image.top.digest).status == 200  # and under no tag
+    wait_until("a holds it", lambda: a.has_blob(image.top.digest))
+    b.start()
+    b.wait_holders(image.top.digest, 1)
+
+    assert who in b.verb("who-has", f"{name}@{image.top.digest}").stdout
+    tag = f"{name}:{image.tag}"
+    nobody = b.verb("who-has", tag)
+    assert nobody.returncode == 1 and tag in nobody.stderr
+    assert not registry.asked(f"/manifests/{image.tag}")
+    assert who in b.verb("who-has", tag, "--resolve").stdout  # the registry says what it means
+    assert b.verb("who-has", f"{name}:absent", "--resolve").returncode == 1
+
+    registry.faults.append(fault.slow(2 << 20))
+    layer = image.layers[1]
+    connection, response = a.open_blob(registry, image, layer)
+    assert response.status == 200
+    assert b.verb("who-has", layer.digest).returncode == 1
+    found = wait_until("the index knows who fetches it",
+                       lambda: b.verb("who-has", layer.digest, "--resolve").stdout)
+    assert who in found and "by the peer index" in found
+    connection.close()
