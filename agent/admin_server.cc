@@ -1,6 +1,7 @@
 #include "agent/admin_server.h"
 
 #include <cpprest/http_listener.h>
+#include <cpprest/producerconsumerstream.h>
 #include <spdlog/spdlog.h>
 
 #include <charconv>
@@ -46,18 +47,6 @@ std::int64_t DeclaredLength(const http::http_request& request) {
   return error == std::errc() && end == text.data() + text.size() ? length : -1;
 }
 
-void Answer(const http::http_request& request, const AdminReply& reply) {
-  http::http_response response(static_cast<http::status_code>(reply.status));
-  response.set_body(reply.body, reply.content_type);
-  request.reply(response).then([](const pplx::task<void>& sent) {
-    try {
-      sent.get();
-    } catch (const std::exception& error) {
-      spdlog::debug("status API: an answer was not sent: {}", error.what());
-    }
-  });
-}
-
 }  // namespace
 
 AdminReply JsonReply(const Json& value, int status) {
@@ -68,6 +57,38 @@ AdminReply ErrorReply(const Error& error) {
   Json body = Json::object();
   body["error"] = Json::string(error.text);
   return JsonReply(body, StatusOf(error.code));
+}
+
+AdminReply WrongMethod(const std::string& method) {
+  return ErrorReply({Code::kUnsupported, method + " does nothing here"});
+}
+
+class AdminStream::Impl {
+ public:
+  // Of an event some 300 bytes.
+  static constexpr std::size_t kUnreadMax = 256 << 10;
+
+  concurrency::streams::producer_consumer_buffer<std::uint8_t> buffer;
+  std::atomic<bool> closed{false};
+};
+
+AdminStream::AdminStream() : impl_(std::make_shared<Impl>()) {}
+AdminStream::~AdminStream() { Close(); }
+
+bool AdminStream::Write(const std::string& text) {
+  if (impl_->closed) return false;
+  if (impl_->buffer.in_avail() > Impl::kUnreadMax) {
+    Close();
+    return false;
+  }
+  // Copies at once; a reader that waits for more gets what is there with the sync.
+  impl_->buffer.putn_nocopy(reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
+  impl_->buffer.sync();
+  return true;
+}
+
+void AdminStream::Close() {
+  if (!impl_->closed.exchange(true)) impl_->buffer.close(std::ios_base::out);
 }
 
 class AdminServer::Impl {
@@ -89,6 +110,30 @@ class AdminServer::Impl {
   }
 
  private:
+  static void Answer(const http::http_request& request, const AdminReply& reply) {
+    http::http_response response(static_cast<http::status_code>(reply.status));
+    std::shared_ptr<AdminStream::Impl> stream;
+    if (request.method() == http::methods::HEAD) {
+      // cpprestsdk would send the body of a HEAD as well.
+      response.headers().set_content_type(reply.content_type);
+    } else if (reply.stream) {
+      stream = reply.stream->impl_;
+      response.headers().set_content_type(reply.content_type);
+      response.headers().add("Cache-Control", "no-store");
+      response.set_body(stream->buffer.create_istream(), reply.content_type);
+    } else {
+      response.set_body(reply.body, reply.content_type);
+    }
+    request.reply(response).then([stream](const pplx::task<void>& sent) {
+      if (stream) stream->closed = true;  // whoever writes it hears of it
+      try {
+        sent.get();
+      } catch (const std::exception& error) {
+        spdlog::debug("status API: an answer was not sent: {}", error.what());
+      }
+    });
+  }
+
   void Take(http::http_request request) {
     const std::int64_t length = DeclaredLength(request);
     if (length < 0 || length > static_cast<std::int64_t>(kBodyBytesMax)) {

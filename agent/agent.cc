@@ -257,8 +257,12 @@ Status Agent::MakeCore() {
   discovery_ = std::make_unique<Discovery>(
       std::move(options), key_,
       Discovery::Ports{loop_, *database_, *catalog_, *peer_client_, holdings_->inventory(), *rooms_,
-                       [this](const PeerId& peer) { fetcher_->OnPeerAppeared(peer); },
                        [this](const PeerId& peer) {
+                         fetcher_->OnPeerAppeared(peer);
+                         status_->OnPeer(peer, "alive");
+                       },
+                       [this](const PeerId& peer) {
+                         status_->OnPeer(peer, "gone");
                          arbiters_->OnPeerGone(peer);
                          fetcher_->OnPeerGone(peer);
                        },
@@ -311,6 +315,7 @@ Status Agent::MakeCore() {
       },
       [this](const PeerId& peer, Duration duration, const std::string& reason) {
         discovery_->Ban(peer, duration, reason);
+        status_->OnPeer(peer, "banned");
       },
       [this](const index::SwarmAsk& ask, auto met, auto done) {
         arbiters_->Ask(ask, std::move(met), std::move(done));
@@ -331,6 +336,7 @@ Status Agent::MakeCore() {
   };
   hooks.on_transfer_started = [this](const Digest& digest) {
     discovery_->OnTransfer(digest, true);
+    status_->OnTransferStarted(digest);
   };
   hooks.on_transfer_ended = [this](const fetch::TransferView& view, const Status& status) {
     discovery_->OnTransfer(view.digest, false);
@@ -339,7 +345,7 @@ Status Agent::MakeCore() {
       holdings_->EndPartial(view.digest, view.have > 0 && !corrupt);
     }
     pulls_->OnTransferEnded(view);
-    if (status_) status_->OnTransferEnded(view, status);
+    status_->OnTransferEnded(view, status);
   };
   fetcher_ = std::make_unique<fetch::Fetcher>(
       std::move(ports), LimitsOf(config_), *locals_,
@@ -386,8 +392,9 @@ Status Agent::MakeCore() {
   const auto on_image = [this](const std::string& name, const Digest& digest) {
     holdings_->SetTag(name, digest);
   };
-  pulls_ = std::make_unique<Pulls>(Pulls::Ports{loop_, *pool_, *fetcher_, *locals_, *manifests_,
-                                                *tags_, containerd_.get(), on_image});
+  pulls_ = std::make_unique<Pulls>(
+      Pulls::Ports{loop_, *pool_, *fetcher_, *locals_, *manifests_, *tags_, containerd_.get(),
+                   on_image, [this](const PullView& pull) { status_->OnPull(pull); }});
   replicator_ = std::make_unique<Replicator>(
       config_.replicate,
       Replicator::Ports{loop_, *catalog_, holdings_->inventory(), [this](const std::string& image) {
@@ -447,7 +454,7 @@ Status Agent::MakeCore() {
       [this](const index::Endpoint& endpoint) { discovery_->OnEndpoint(endpoint); }});
   status_ = std::make_unique<StatusApi>(StatusApi::Parts{
       loop_, *discovery_, *holdings_, *fetcher_, *locals_, *store_, *pulls_, *catalog_, *tags_,
-      counters_, containerd_.get(), *finder_, *rooms_, [this] { return ReloadRooms(); }});
+      counters_, containerd_.get(), *finder_, *rooms_, events_, [this] { return ReloadRooms(); }});
   return Ok();
 }
 
@@ -504,6 +511,7 @@ void Agent::MakeSearch(Rng& rng) {
   };
   hooks.on_image = [this](const index::ImageChange& change) {
     database_->Post([this, change] { finder_->OnOurs(change); });
+    if (status_) status_->OnImage(change);  // not yet while the store is read at the start
     if (change.after && !holdings_->HasFacts(change.after->digest)) {
       describer_->Want(change.after->digest);
     }
@@ -672,6 +680,12 @@ void Agent::Stop() {
   });
   if (mirror_server_) mirror_server_->Stop(kStopGrace);
   peers.join();
+  if (loop_.running()) {
+    loop_.Ask([this] {
+      events_.Stop();
+      return 0;
+    });
+  }
   admin_.reset();
   if (containerd_) containerd_->Stop();
   if (admin_ == nullptr && loop_.running()) {

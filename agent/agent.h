@@ -14,6 +14,7 @@
 #include "agent/config.h"
 #include "agent/describer.h"
 #include "agent/discovery.h"
+#include "agent/event_hub.h"
 #include "agent/held_tags.h"
 #include "agent/holdings.h"
 #include "agent/image_finder.h"
@@ -95,6 +96,7 @@ class Agent {
   std::unique_ptr<proxy::TagTable> tag_table_;
   std::unique_ptr<HeldTags> held_tags_;
   AsioLoop loop_;
+  EventHub events_{loop_};
   std::unique_ptr<index::IoThread> io_;
   std::unique_ptr<fetch::WorkPool> database_;
   std::unique_ptr<fetch::WorkPool> pool_;

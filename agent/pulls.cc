@@ -37,6 +37,7 @@ Result<std::uint64_t> Pulls::Start(const std::string& image) {
     jobs_.erase(jobs_.begin());
   }
   spdlog::info("pull {}: {} started", job->view.id, whole);
+  if (ports_.on_change) ports_.on_change(job->view);
   if (job->name.digest) {
     GetManifest(job, *job->name.digest);
   } else {
@@ -197,6 +198,7 @@ void Pulls::End(const SharedJob& job, const Status& status) {
                  status.error().ToString());
     DropFetches(*job);
   }
+  if (ports_.on_change) ports_.on_change(job->view);
 }
 
 void Pulls::DropFetches(Job& job) {

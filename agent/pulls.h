@@ -61,6 +61,8 @@ class Pulls {
     fetch::Containerd* containerd;  // nullptr without
     // The image is here under this name.
     std::function<void(const std::string& name, const Digest& digest)> on_image;
+    // A pull began or ended. May be empty.
+    std::function<void(const PullView&)> on_change;
   };
 
   explicit Pulls(Ports ports) : ports_(std::move(ports)) {}

@@ -112,7 +112,9 @@ Exit RunIndexServer(const Config& config) {
   const Time started = index::SteadyNow();
   auto admin = AdminServer::Start(
       *index::ParseEndpoint(config.agent.admin), [&](const AdminRequest& request) -> AdminReply {
-        const std::string path = request.path.empty() ? "" : request.path.back();
+        std::string path;
+        for (const auto& part : request.path) path += (path.empty() ? "" : "/") + part;
+        if (request.method != "GET" && request.method != "HEAD") return WrongMethod(request.method);
         if (path == "healthz" || path == "readyz") return {200, "text/plain", "ok\n"};
         const auto counts = (*server)->counts();
         const auto gauge = [](const char* name, const char* help, std::size_t n) {
@@ -129,7 +131,7 @@ Exit RunIndexServer(const Config& config) {
                        gauge("shoal_index_connections", "Connections of agents.",
                              static_cast<std::size_t>((*server)->connections()))})};
         }
-        if (path != "status") return ErrorReply({Code::kNotFound, "no such path"});
+        if (path != "v1/status") return ErrorReply({Code::kNotFound, "no such path"});
         Json status = Json::object();
         status["id"] = Json::string(key->id().Hex());
         status["version"] = Json::string(SHOAL_VERSION);

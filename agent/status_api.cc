@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "agent/dashboard.h"
+#include "agent/openapi.h"
 #include "agent/search_reply.h"
 #include "registry-proxy/image_name.h"
 
@@ -29,13 +30,6 @@ std::int64_t FromPeers(const fetch::SourceBytes& sources) {
   std::int64_t bytes = 0;
   for (const auto& [peer, count] : sources.peers) bytes += count.count();
   return bytes;
-}
-
-// Of a path that is there, but does not take it.
-AdminReply WrongMethod(const std::string& method) {
-  AdminReply reply = ErrorReply({Code::kUnsupported, method + " does nothing here"});
-  reply.status = 405;
-  return reply;
 }
 
 bool IsRead(const AdminRequest& request) {
@@ -94,10 +88,17 @@ AdminReply StatusApi::Route(const AdminRequest& request) {
     return {200, "text/plain; version=0.0.4",
             parts_.loop.Ask([&] { return RenderMetrics(MakeMetrics()); })};
   }
+  if (is({"openapi.json"})) return JsonReply(OpenApi());
   if (is({"v1", "status"})) return JsonReply(parts_.loop.Ask([&] { return Overview(); }));
   if (is({"v1", "peers"})) return JsonReply(parts_.loop.Ask([&] { return Peers(); }));
   if (is({"v1", "images"})) return JsonReply(parts_.loop.Ask([&] { return Images(); }));
   if (is({"v1", "who-has"})) return holder_search_.Answer(request);
+  if (is({"v1", "events"})) {
+    if (request.method == "HEAD") return {200, "text/event-stream", "", nullptr};
+    auto stream = parts_.loop.Ask([&] { return parts_.events.Listen(); });
+    if (!stream) return ErrorReply(stream.error());
+    return {200, "text/event-stream", "", *stream};
+  }
   if (is({"v1", "search"})) return SearchReply(parts_.finder, request);
   if (is({"v1", "blobs"})) {
     std::optional<Error> error;
@@ -125,7 +126,7 @@ AdminReply StatusApi::Route(const AdminRequest& request) {
     return blob ? JsonReply(*blob) : ErrorReply(blob.error());
   }
   if (may_change) return path[1] == "rooms" ? RoomsRoute(request) : PullsRoute(request);
-  return ErrorReply({Code::kNotFound, "no such path; docs/OPERATING.md lists them"});
+  return ErrorReply({Code::kNotFound, "no such path; /openapi.json lists them"});
 }
 
 Json StatusApi::Overview() const {
@@ -371,51 +372,46 @@ Json StatusApi::PullOf(const PullView& pull) const {
   return json;
 }
 
-void StatusApi::OnTransferEnded(const fetch::TransferView& transfer, const Status& status) {
-  const auto took =
-      std::chrono::duration_cast<std::chrono::milliseconds>(parts_.loop.Now() - transfer.started);
-  ended_.push_front({transfer, status ? "" : status.error().text, took.count()});
-  if (ended_.size() > kEndedMax) ended_.pop_back();
+Json StatusApi::TransferOf(const fetch::TransferView& view, const std::string& state,
+                           const std::string& error, std::int64_t took_ms) const {
+  Json json = Json::object();
+  json["id"] = Text("");
+  json["digest"] = Text(ToString(view.digest));
+  json["why"] = Text(view.why);
+  json["state"] = Text(state);
+  json["error"] = Text(error);
+  json["size"] = Count(view.size.value_or(Bytes(0)).count());
+  json["pieces"] = Count(view.pieces);
+  json["have"] = Count(view.have);
+  json["from_peers"] = Count(FromPeers(view.sources));
+  json["from_upstream"] = Count(view.sources.upstream.count());
+  json["resumed"] = Count(view.sources.resumed.count());
+  json["wasted"] = Count(view.sources.wasted.count());
+  json["took_ms"] = Count(took_ms);
+  Json bytes = Json::object();
+  std::vector<std::string> names;
+  for (const auto& [peer, count] : view.sources.peers) {
+    bytes[peer.Hex()] = Count(count.count());
+    const std::string name = NameOf(peer);
+    names.push_back(name.empty() ? peer.Short() : name);
+  }
+  if (view.sources.upstream > Bytes(0)) names.emplace_back("upstream");
+  json["bytes_by_peer"] = bytes;
+  json["sources"] = TextArray(names);
+  return json;
 }
 
 Json StatusApi::PullList() const {
   Json list = Json::array();
   for (const auto& pull : parts_.pulls.List()) Push(list, PullOf(pull));
-  const auto add = [&](const fetch::TransferView& view, const std::string& state,
-                       const std::string& error, std::int64_t took_ms) {
-    Json json = Json::object();
-    json["id"] = Text("");
-    json["digest"] = Text(ToString(view.digest));
-    json["why"] = Text(view.why);
-    json["state"] = Text(state);
-    json["error"] = Text(error);
-    json["size"] = Count(view.size.value_or(Bytes(0)).count());
-    json["pieces"] = Count(view.pieces);
-    json["have"] = Count(view.have);
-    json["from_peers"] = Count(FromPeers(view.sources));
-    json["from_upstream"] = Count(view.sources.upstream.count());
-    json["resumed"] = Count(view.sources.resumed.count());
-    json["wasted"] = Count(view.sources.wasted.count());
-    json["took_ms"] = Count(took_ms);
-    Json bytes = Json::object();
-    std::vector<std::string> names;
-    for (const auto& [peer, count] : view.sources.peers) {
-      bytes[peer.Hex()] = Count(count.count());
-      const std::string name = NameOf(peer);
-      names.push_back(name.empty() ? peer.Short() : name);
-    }
-    if (view.sources.upstream > Bytes(0)) names.emplace_back("upstream");
-    json["bytes_by_peer"] = bytes;
-    json["sources"] = TextArray(names);
-    Push(list, std::move(json));
-  };
   for (const auto& view : parts_.fetcher.Active()) {
     const auto took =
         std::chrono::duration_cast<std::chrono::milliseconds>(parts_.loop.Now() - view.started);
-    add(view, "running", "", took.count());
+    Push(list, TransferOf(view, "running", "", took.count()));
   }
   for (const auto& ended : ended_) {
-    add(ended.view, ended.error.empty() ? "done" : "failed", ended.error, ended.took_ms);
+    Push(list, TransferOf(ended.view, ended.error.empty() ? "done" : "failed", ended.error,
+                          ended.took_ms));
   }
   return list;
 }
@@ -453,7 +449,7 @@ AdminReply StatusApi::RoomsRoute(const AdminRequest& request) {
       (path.size() == 4 && path[3] == "revocations")) {
     return WrongMethod(request.method);
   }
-  return ErrorReply({Code::kNotFound, "no such path; docs/OPERATING.md lists them"});
+  return ErrorReply({Code::kNotFound, "no such path; /openapi.json lists them"});
 }
 
 AdminReply StatusApi::PullsRoute(const AdminRequest& request) {

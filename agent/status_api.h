@@ -12,6 +12,7 @@
 #include "agent/admin_server.h"
 #include "agent/asio_loop.h"
 #include "agent/discovery.h"
+#include "agent/event_hub.h"
 #include "agent/holder_search.h"
 #include "agent/holdings.h"
 #include "agent/image_finder.h"
@@ -41,6 +42,7 @@ class StatusApi {
     fetch::Containerd* containerd;
     ImageFinder& finder;
     Rooms& rooms;
+    EventHub& events;
     // Takes in what `shoal join` wrote. Not on the loop.
     std::function<Status()> reload_rooms;
   };
@@ -49,8 +51,13 @@ class StatusApi {
 
   // On the status API's threads.
   AdminReply Answer(const AdminRequest& request);
-  // On the loop: remembers it for /v1/pulls.
+  // What is told by /v1/events; all on the loop. The second is remembered for /v1/pulls too.
+  void OnTransferStarted(const Digest& digest);
   void OnTransferEnded(const fetch::TransferView& transfer, const Status& status);
+  void OnPull(const PullView& pull);
+  void OnImage(const index::ImageChange& change);
+  // state: "alive", "gone" or "banned".
+  void OnPeer(const PeerId& peer, std::string_view state);
   // On the loop, once: begins to measure rates.
   void Start() { SampleRates(); }
   // The mirror serves now, or no longer.
@@ -72,6 +79,9 @@ class StatusApi {
   Result<Json> Blob(const Digest& digest, std::optional<fetch::TransferView> active) const;
   Json Images() const;
   Json PullList() const;
+  // A blob's transfer as /v1/pulls and /v1/events have it.
+  Json TransferOf(const fetch::TransferView& view, const std::string& state,
+                  const std::string& error, std::int64_t took_ms) const;
   Json PullOf(const PullView& pull) const;
   AdminReply RoomsRoute(const AdminRequest& request);
   AdminReply PullsRoute(const AdminRequest& request);

@@ -63,6 +63,17 @@ def test_refuses_a_taken_folder_or_port_in_one_sentence(rig):
     assert "/proc/none" in refused("agent.data_dir=/proc/none")
 
 
+def test_its_status_api(rig):
+    server = rig.index_server("index")
+    assert set(server.get("/v1/status")) >= {"id", "version", "uptime_s", "peers", "registrations"}
+    assert server.get("/v1/status")["id"] == server.verb("id").stdout.strip()
+    assert server.metrics()["shoal_index_peers"] == 0
+    for method, path, status in (("GET", "/healthz", 200), ("GET", "/readyz", 200),
+                                 ("GET", "/x/status", 404), ("GET", "/v1/peers", 404),
+                                 ("POST", "/v1/status", 405)):
+        assert server.admin(method, path).status == status, path
+
+
 def test_answers_beside_thousands_of_idle_and_slow_clients(rig):
     server = rig.index_server("index")
     get, connect = stranger(rig, server)

@@ -93,6 +93,39 @@ TEST_F(AdminServerTest, RefusesWhatIsNoJsonAndWhatIsTooLong) {
   EXPECT_EQ(seen_.size(), 0U);
 }
 
+TEST_F(AdminServerTest, AHeadHasNoBody) {
+  fetch::Probe probe(at_);
+  probe.Send(Request("HEAD", "/v1/status"));
+  EXPECT_EQ(probe.ReadReply().body, "");
+  // What follows on the connection is the next answer, and not that body.
+  probe.Send(Request("GET", "/v1/status"));
+  EXPECT_EQ(probe.ReadReply().body, "hello");
+}
+
+TEST_F(AdminServerTest, AStreamIsSentAsItIsWritten) {
+  reply_.content_type = "text/event-stream";
+  reply_.stream = std::make_shared<AdminStream>();
+  const auto stream = reply_.stream;
+  ASSERT_TRUE(stream->Write("first\n"));
+  fetch::Probe probe(at_);
+  probe.Send(Request("GET", "/v1/events"));
+  EXPECT_THAT(probe.ReadHead(), HasSubstr("Content-Type: text/event-stream"));
+  EXPECT_EQ(probe.ReadExactly(11), "6\r\nfirst\n\r\n");
+  ASSERT_TRUE(stream->Write("second\n"));
+  EXPECT_EQ(probe.ReadExactly(12), "7\r\nsecond\n\r\n");
+  stream->Close();
+  EXPECT_FALSE(stream->Write("third\n"));
+}
+
+TEST_F(AdminServerTest, AStreamThatNobodyReadsIsCutOff) {
+  AdminStream stream;  // as if its client took nothing
+  const std::string event(4096, 'x');
+  int written = 0;
+  while (stream.Write(event)) ASSERT_LT(++written, 100);
+  EXPECT_GE(written, 60);
+  EXPECT_FALSE(stream.Write("x"));
+}
+
 TEST_F(AdminServerTest, SaysThatItsAddressIsTaken) {
   const auto second = AdminServer::Start(at_, [](const AdminRequest&) { return AdminReply{}; });
   ASSERT_FALSE(second.ok());
