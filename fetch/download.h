@@ -130,6 +130,7 @@ struct AskSwarm {
   bool leaving = false;
   std::int64_t progress = 0;  // bytes from the upstream
   bool waiting = false;       // the request to the upstream waits for its turn
+  bool misses_lead = false;   // whom we were told of does not answer
 };
 // Look for holders in the peer index; answer with OnHolders and then OnResolved.
 struct ResolveHolders {};
@@ -173,6 +174,7 @@ struct SwarmView {
   bool we_lead = false;
   std::optional<PeerId> lead;  // somebody else
   std::vector<PeerId> members;
+  Duration lease{0};        // until then it need not ask again
   bool lead_waits = false;  // for its turn at the upstream
   Duration pace{0};         // how long to wait before asking again; the lead need not
 };

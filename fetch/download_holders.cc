@@ -158,6 +158,7 @@ void Download::Impl::TakeMap(int at, const HolderMap& map) {
   }
   if (!any_map_) peer_progress_at_ = now_;
   any_map_ = true;
+  if (lost_lead_ == holder.id) lost_lead_.reset();
   const CandidateId before = holder.candidate;
   SetState(at, Holder::State::kHolding);
   if (!Place(holder, map.chain)) return Withdraw(at, Holder::State::kNot);
@@ -210,6 +211,7 @@ void Download::Impl::Recount(Holder& holder, PieceMap can) {
 
 void Download::Impl::OnMapFailed(const Request& request, const Error& error) {
   Holder& holder = holders_[request.holder];
+  if (error.code == Code::kRetryLater) MissLead(holder);
   const bool was_holding = holder.state == Holder::State::kHolding;
   if (!was_holding || error.code == Code::kNotFound || error.code == Code::kDenied) {
     Withdraw(request.holder, Holder::State::kNot);
@@ -223,6 +225,7 @@ void Download::Impl::OnMapFailed(const Request& request, const Error& error) {
 
 void Download::Impl::Penalize(int at, const Error& error) {
   Holder& holder = holders_[at];
+  if (error.code == Code::kRetryLater) MissLead(holder);
   holder.score.OnFailure(now_);
   room_changed_ = true;
   WakeAt(now_);

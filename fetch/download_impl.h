@@ -68,6 +68,8 @@ inline constexpr double kSlowFactor = 10;
 inline constexpr Duration kSlowTime = std::chrono::seconds(2);
 // So many answers are awaited at the usual pace while nothing is here.
 inline constexpr int kSwarmAsksQuick = 8;
+// After a lease's end, by which the arbiter's clock and ours may differ.
+inline constexpr Duration kLeaseEnds = std::chrono::milliseconds(5);
 // An arbiter's silence; the shell ends an asking earlier.
 inline constexpr Duration kSwarmSilence = std::chrono::seconds(1);
 // A request of which was said, so long ago, that it waits may still be waiting. The shell says so
@@ -246,6 +248,10 @@ class Download::Impl {
   [[nodiscard]] bool UpstreamWanted() const;
   [[nodiscard]] bool WishesLead() const;
   [[nodiscard]] bool MayAskUpstream() const;
+  // A peer that failed: the lead, perhaps.
+  void MissLead(const Holder& holder);
+  // The lead is lost, and what it alone had: peers bring the rest, but nothing that nobody has.
+  [[nodiscard]] bool LeadIsNeeded() const;
   void LoseLead();
   [[nodiscard]] bool WaitsForUpstream() const;
   void EndSwarm(bool whole);
@@ -400,6 +406,9 @@ class Download::Impl {
   std::optional<PeerId> lead_;  // somebody else
   int lead_at_ = -1;            // its place, unless another took it
   std::optional<Time> lead_waits_since_;
+  std::optional<PeerId> lost_lead_;  // it led, and failed us since
+  bool lead_missed_ = false;         // that is to be told
+  Time missed_again_{};              // not to be told before
   bool started_ = false;
   bool finished_ = false;
   bool end_failed_ = false;  // the last piece failed under the chain we go by

@@ -1,5 +1,6 @@
 // The swarm: who else fetches the blob, who leads, and holders that are busy. docs/SWARM.md.
 #include <algorithm>
+#include <utility>
 
 #include "fetch/download_impl.h"
 #include "index/swarm_table.h"
@@ -23,6 +24,7 @@ void Download::Impl::OnSwarm(const SwarmView& view) {
   swarm_asking_ = swarm_silent_ = false;
   swarm_heard_ = true;
   lead_ = view.lead;
+  if (lead_ && lead_ != lost_lead_) lost_lead_.reset();
   if (we_lead_ && !view.we_lead) {
     LoseLead();
   } else {
@@ -35,6 +37,8 @@ void Download::Impl::OnSwarm(const SwarmView& view) {
     swarm_pace_ = begins ? index::kSwarmPace : std::min(told, 2 * swarm_pace_);
     if (!begins) swarm_at_ = now_ + AboutAs(swarm_pace_);
   }
+  // One that we miss loses its lease soon, if it is dead.
+  if (lead_ && lost_lead_) swarm_at_ = std::min(swarm_at_, now_ + view.lease + kLeaseEnds);
   if (lead_) {
     // It may have said that it has nothing before it knew that it leads.
     lead_at_ = FindHolder(*lead_);
@@ -73,6 +77,21 @@ void Download::Impl::OnSwarmFailed() {
   lead_.reset();
 }
 
+void Download::Impl::MissLead(const Holder& holder) {
+  if (!limits_.arbitrated || lead_ != holder.id) return;
+  lost_lead_ = lead_;
+  if (now_ >= missed_again_) lead_missed_ = true;
+}
+
+bool Download::Impl::LeadIsNeeded() const {
+  if (!lost_lead_ || lead_ || !chain_ || AnyFirstMapPending()) return false;
+  for (PieceIndex i = have().FirstAbsent(); i.value < have().size();
+       i = have().FirstAbsent(i + 1)) {
+    if (picker_.holders(i) == 0 && picker_.asked(i) == 0) return true;
+  }
+  return false;
+}
+
 void Download::Impl::LoseLead() {
   we_lead_ = false;
   if (upstream_request_ != 0) Cancel(upstream_request_);
@@ -83,7 +102,7 @@ bool Download::Impl::WishesLead() const {
   if (upstream_request_ != 0) return true;
   if (now_ < modest_until_) return false;
   // At the start nobody has answered yet: whoever knows of no holder will need a lead.
-  return UpstreamWanted() || (holders_.empty() && !chain_);
+  return UpstreamWanted() || LeadIsNeeded() || (holders_.empty() && !chain_);
 }
 
 bool Download::Impl::MayAskUpstream() const {
@@ -100,14 +119,16 @@ void Download::Impl::AskArbiters() {
   const bool wishes = WishesLead();
   // A wish that was not told yet, and a lead that is not needed, are told at once; all else at the
   // swarm's pace.
-  const bool news = wishes ? !swarm_wished_ : we_lead_;
+  const bool news = (wishes ? !swarm_wished_ : we_lead_) || lead_missed_;
   if (!news && now_ < swarm_at_) return;
   if (news) swarm_pace_ = index::kSwarmPace;
   swarm_asking_ = true;
   swarm_wished_ = wishes;
   swarm_asked_at_ = now_;
   swarm_at_ = now_ + AboutAs(index::kSwarmPace);
-  Emit(AskSwarm{wishes, false, false, sources_.upstream.count(), WaitsForUpstream()});
+  if (lead_missed_) missed_again_ = now_ + index::kSwarmPace;
+  Emit(AskSwarm{wishes, false, false, sources_.upstream.count(), WaitsForUpstream(),
+                std::exchange(lead_missed_, false)});
 }
 
 // On average the pace, so that members do not ask in step: from three quarters of the usual one on,

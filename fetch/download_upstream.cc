@@ -13,7 +13,7 @@ constexpr PieceIndex kOpenEnd{kPiecesMax};
 
 bool Download::Impl::UpstreamWanted() const {
   if (!UpstreamUsable()) return false;
-  if (alone_) return true;
+  if (alone_ || (we_lead_ && LeadIsNeeded())) return true;
   return WorthWaiting() ? PeersStuck() : Settled();
 }
 
@@ -60,8 +60,9 @@ void Download::Impl::AskUpstream() {
     start = end = *found;
     // Beside peers it takes a part; what they bring meanwhile need not be fetched again.
     const std::int32_t count = chain_->geometry().count();
-    const std::int32_t stop =
-        WorthWaiting() ? std::min(count, start.value + limits_.parallel_pieces) : count;
+    const std::int32_t stop = WorthWaiting() && !LeadIsNeeded()
+                                  ? std::min(count, start.value + limits_.parallel_pieces)
+                                  : count;
     ++end;
     while (end.value < stop && UpstreamShouldTake(end)) ++end;
   }

@@ -19,6 +19,7 @@ Json ToJson(const SwarmAsk& ask) {
   if (ask.leaving) json["leaving"] = Json::boolean(true);
   if (ask.progress != 0) json["progress"] = Json::number(ask.progress);
   if (ask.waiting) json["waiting"] = Json::boolean(true);
+  if (ask.misses_lead) json["misses_lead"] = Json::boolean(true);
   if (ask.slots) {
     auto& slots = json["slots"] = Json::object();
     slots["want"] = Json::number(ask.slots->want);
@@ -56,7 +57,8 @@ Result<SwarmAsk> ReadAsk(const Json& json, const PeerId& peer) {
   ask.digest = *digest;
   for (const auto& [member, flag] :
        {std::pair("wants_lead", &ask.wants_lead), std::pair("whole", &ask.whole),
-        std::pair("leaving", &ask.leaving), std::pair("waiting", &ask.waiting)}) {
+        std::pair("leaving", &ask.leaving), std::pair("waiting", &ask.waiting),
+        std::pair("misses_lead", &ask.misses_lead)}) {
     if (auto read = ReadFlag(json, member, *flag); !read) return read.error();
   }
   if (json.has_field("progress")) {

@@ -118,12 +118,16 @@ SwarmAnswer SwarmTable::OnAsk(Time now, const SwarmAsk& ask) {
 }
 
 void SwarmTable::DecideLead(Time now, Blob& blob, const SwarmAsk& ask) {
+  if (ask.misses_lead && blob.lead && blob.lead != ask.peer) {
+    blob.lease_until = std::min(blob.lease_until, blob.lead_asked + kLeadDoubt);
+  }
   if (blob.lead && now >= blob.lease_until) blob.lead.reset();
   if (blob.lead == ask.peer) {
     if (!ask.wants_lead || ask.whole) {
       blob.lead.reset();
       return;
     }
+    blob.lead_asked = now;
     blob.lease_until = now + kLeadLease;
     blob.lead_waits = ask.waiting && now < blob.led_since + kLeadWaitMax;
     if (ask.progress > blob.progress || blob.lead_waits) {
@@ -137,7 +141,7 @@ void SwarmTable::DecideLead(Time now, Blob& blob, const SwarmAsk& ask) {
   if (blob.lead && !stalled) return;
   if (stalled) blob.patience = std::min(blob.patience * 2, kLeadPatienceMax);
   blob.lead = ask.peer;
-  blob.led_since = now;
+  blob.led_since = blob.lead_asked = now;
   blob.lead_waits = ask.waiting;
   blob.lease_until = now + kLeadLease;
   blob.progress = ask.progress;

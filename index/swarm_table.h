@@ -16,6 +16,8 @@
 //   member that wishes it takes the lease over, and the patience doubles (kLeadPatience to
 //   kLeadPatienceMax). The old lead hears so in its next answer. A lead that waits for its turn at
 //   the upstream is not stalled, for kLeadWaitMax.
+// - When another member says that the lead does not answer it, the lead loses its lease kLeadDoubt
+//   after its last asking: a living one asks again before that.
 // - Members are given with the lead before all, then those that have all of it, then the others,
 //   each those first that were heard of last; at most kMembersGiven, never the asker.
 // - A full table forgets the blob that was asked about longest ago.
@@ -45,6 +47,7 @@ inline constexpr Duration kSwarmPace = std::chrono::milliseconds(300);
 // the pace is slower.
 inline constexpr Duration kAskGap = std::chrono::milliseconds(3);
 inline constexpr Duration kSwarmPaceMax = std::chrono::seconds(30);
+inline constexpr Duration kLeadDoubt = kSwarmPace * 3 / 2;
 inline constexpr Duration kMemberLife = std::chrono::seconds(5);
 inline constexpr Duration kHolderLife = std::chrono::seconds(60);
 inline constexpr std::size_t kMembersGiven = 48;
@@ -65,6 +68,7 @@ struct SwarmAsk {
   bool leaving = false;       // it fetches no longer, and holds nothing worth asking for
   std::int64_t progress = 0;  // bytes it has had from the upstream; grows while a lead is alive
   bool waiting = false;       // it would read the upstream, but has to wait for a slot
+  bool misses_lead = false;   // the lead that it was told of does not answer it
   // Asks for slots of a registry instead; the digest is that of its name. Then nothing of the above
   // counts.
   std::optional<SlotAsk> slots{};
@@ -114,6 +118,7 @@ class SwarmTable {
     Time progress_at{};
     Duration patience = kLeadPatience;
     Time led_since{};
+    Time lead_asked{};
     bool lead_waits = false;
     std::list<Digest>::iterator place;  // in order_
     Time used{};

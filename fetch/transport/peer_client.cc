@@ -107,6 +107,7 @@ void PeerClient::AskSwarm(const PeerId& peer, const index::Endpoint& endpoint,
   if (ask.whole) path += "&whole=1";
   if (ask.leaving) path += "&leaving=1";
   if (ask.waiting) path += "&waiting=1";
+  if (ask.misses_lead) path += "&missed=1";
   if (ask.slots) {
     path += "&slots=" + std::to_string(ask.slots->want) +
             "&held=" + std::to_string(ask.slots->held) + "&of=" + std::to_string(ask.slots->most);

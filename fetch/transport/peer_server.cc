@@ -202,11 +202,12 @@ void PeerServer::Swarm(const HttpRequest& request, const Digest& digest,
     return respond(Refuse(400, "lead, whole, leaving and progress must be numbers"));
   }
   const auto waiting = QueryNumber(request.target, "waiting", 0);
+  const auto missed = QueryNumber(request.target, "missed", 0);
   const auto most = QueryNumber(request.target, "of", 0);
   const auto want = QueryNumber(request.target, "slots", 0);
   const auto held = QueryNumber(request.target, "held", 0);
-  if (!waiting || !most || !want || !held) {
-    return respond(Refuse(400, "waiting, slots, held and of must be numbers"));
+  if (!waiting || !missed || !most || !want || !held) {
+    return respond(Refuse(400, "waiting, missed, slots, held and of must be numbers"));
   }
   index::SwarmAsk ask{.peer = *request.peer,
                       .digest = digest,
@@ -214,7 +215,8 @@ void PeerServer::Swarm(const HttpRequest& request, const Digest& digest,
                       .whole = *whole != 0,
                       .leaving = *leaving != 0,
                       .progress = *progress,
-                      .waiting = *waiting != 0};
+                      .waiting = *waiting != 0,
+                      .misses_lead = *missed != 0};
   if (*most != 0) {
     // What is absurd is brought to the limits by RegistrySlots.
     const auto bounded = [](std::int64_t n) {

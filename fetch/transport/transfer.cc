@@ -347,7 +347,8 @@ void Transfer::Do(const AskSwarm& action) {
        .whole = action.whole,
        .leaving = action.leaving,
        .progress = action.progress,
-       .waiting = action.waiting},
+       .waiting = action.waiting,
+       .misses_lead = action.misses_lead},
       [weak](const std::vector<PeerId>& members) {
         const auto self = weak.lock();
         if (!self) return;
@@ -362,6 +363,7 @@ void Transfer::Do(const AskSwarm& action) {
           view.we_lead = answer->lead == self->ports_.self;
           if (!view.we_lead) view.lead = answer->lead;
           view.members = answer->members;
+          view.lease = answer->lease;
           view.lead_waits = answer->lead_waits;
           view.pace = answer->pace;
           self->download_.OnSwarm(now, view, out);

@@ -296,6 +296,8 @@ void Fetches::OnSwarm(FetchRef ref, const index::SwarmAnswer* answer) {
     if (!view.we_lead) view.lead = answer->lead;
     view.members = answer->members;
     view.pace = answer->pace;
+    view.lease = answer->lease;
+    view.lead_waits = answer->lead_waits;
     download.OnSwarm(world_.now(), view, out);
   });
 }

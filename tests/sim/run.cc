@@ -45,6 +45,7 @@ void Watch(World& world, double every, Bytes before) {
   std::size_t pieces = 0;
   std::size_t here = 0;
   std::map<BlobId, fetch::PieceMap> together;  // what somebody has who has not all
+  std::map<BlobId, fetch::PieceMap> twice;     // and what two have
   std::int32_t least = fetch::kPiecesMax;
   std::int32_t most = 0;
   for (const Host& host : world.hosts) {
@@ -54,9 +55,12 @@ void Watch(World& world, double every, Bytes before) {
       const fetch::PieceMap& have = (*world.fetches)[id].download->have();
       pieces += static_cast<std::size_t>(have.size());
       here += static_cast<std::size_t>(have.count());
-      auto& all = together.try_emplace(blob, have).first->second;
+      auto& all = together.try_emplace(blob, have.size()).first->second;
+      auto& more = twice.try_emplace(blob, have.size()).first->second;
       for (fetch::PieceIndex i{0}; all.size() == have.size() && i.value < have.size(); ++i) {
-        if (have.Has(i)) all.Set(i);
+        if (!have.Has(i)) continue;
+        if (all.Has(i)) more.Set(i);
+        all.Set(i);
       }
       least = std::min(least, have.count());
       most = std::max(most, have.count());
@@ -64,13 +68,15 @@ void Watch(World& world, double every, Bytes before) {
   }
   std::int32_t distinct = 0;
   for (const auto& [blob, all] : together) distinct += all.count();
+  std::int32_t safe = 0;
+  for (const auto& [blob, all] : twice) safe += all.count();
   const double rate = static_cast<double>((given - before).count()) / every;
   fmt::print(
       "{:8.2f} s: {} pulls, {} answers under way, {:.1f} MB/s, here {:.1f} %, {} to {} pieces, {} "
-      "together\n",
+      "together, {} of them with one alone\n",
       world.seconds(), world.pulls->running(), answers, rate / 1e6,
       100.0 * static_cast<double>(here) / static_cast<double>(std::max<std::size_t>(1, pieces)),
-      least, most, distinct);
+      least, most, distinct, distinct - safe);
   const Time next = world.now() + Duration(static_cast<std::int64_t>(every * 1e6));
   if (world.pulls->running() == 0 && world.seconds() > 1) return;
   world.At(next, [&world, every, given] { Watch(world, every, given); });

@@ -40,7 +40,9 @@ void Swarms::Ask(FetchId id, const fetch::AskSwarm& action) {
                             .wants_lead = action.wants_lead,
                             .whole = action.whole,
                             .leaving = action.leaving,
-                            .progress = action.progress};
+                            .progress = action.progress,
+                            .waiting = action.waiting,
+                            .misses_lead = action.misses_lead};
   for (const HostId arbiter : arbiters) {
     Message message;
     message.kind = MessageKind::kSwarmAsk;

@@ -163,6 +163,65 @@ TEST(DownloadSwarmTest, AsksAtThePaceThatItIsToldOnceItHasBegun) {
   }
 }
 
+// A member that has the first of four pieces from a lead, which then fails it. Another brings the
+// third, and nobody has the others.
+class LostLead : public ::testing::Test {
+ protected:
+  LostLead() : rig(true, Arbitrated()) {
+    rig.Start();
+    rig.Resolved();
+    rig.Take<AskSwarm>();
+    rig.Swarm({.lead = Peer(1), .lease = 900ms});
+    rig.AnswerMapOf(Peer(1), DownloadRig::Map("*...", 'a', 2));
+    rig.Serve(rig.TakeOne<FetchPieces>());
+    rig.Member(Peer(2));
+    rig.AnswerMapOf(Peer(2), DownloadRig::Map("*.*.", 'a', 4));  // it is asked for its second
+    rig.Pass(50ms);
+    for (const FetchMap& map : rig.Take<FetchMap>()) {
+      if (map.peer == Peer(1)) last_map = map.id;
+    }
+    rig.Take<AskSwarm>();
+  }
+
+  DownloadRig rig;
+  RequestId last_map = 0;
+};
+
+TEST_F(LostLead, IsToldToTheArbiterAtOnceAndReplacedWhenItsLeaseIsOver) {
+  rig.Failed(last_map, Code::kRetryLater);
+  const AskSwarm told = rig.TakeOne<AskSwarm>();
+  EXPECT_TRUE(told.misses_lead);
+  EXPECT_FALSE(told.wants_lead);
+  rig.Swarm({.lead = Peer(1), .lease = 100ms});
+  rig.Pass(99ms);
+  EXPECT_EQ(rig.Count<AskSwarm>(), 0);
+  rig.Pass(10ms);
+  EXPECT_FALSE(rig.TakeOne<AskSwarm>().misses_lead) << "once is enough";
+  rig.Swarm({});
+  EXPECT_TRUE(rig.TakeOne<AskSwarm>().wants_lead) << "nobody has the other pieces";
+  rig.Swarm({.we_lead = true});
+  const FetchUpstream upstream = rig.TakeOne<FetchUpstream>();
+  EXPECT_EQ(upstream.first, PieceIndex{1});
+  EXPECT_EQ(upstream.count, 1) << "another has the next";
+}
+
+TEST_F(LostLead, IsNotOneThatAnswers) {
+  rig.Failed(last_map, Code::kNotFound);
+  rig.Swarm({});
+  for (const AskSwarm& ask : rig.Take<AskSwarm>()) {
+    EXPECT_FALSE(ask.misses_lead);
+    EXPECT_FALSE(ask.wants_lead) << "there is one who can help";
+  }
+}
+
+TEST_F(LostLead, IsOfNoMatterWhenAnotherLeads) {
+  rig.Failed(last_map, Code::kRetryLater);
+  rig.Take<AskSwarm>();
+  rig.Swarm({.lead = Peer(2), .lease = 900ms});
+  rig.Swarm({});
+  for (const AskSwarm& ask : rig.Take<AskSwarm>()) EXPECT_FALSE(ask.misses_lead);
+}
+
 TEST(DownloadSwarmTest, ALeadThatLostItStopsReadingTheUpstream) {
   DownloadRig rig(true, Arbitrated());
   rig.Start();

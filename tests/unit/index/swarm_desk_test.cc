@@ -202,6 +202,7 @@ SwarmRequest SampleRequest() {
   SwarmRequest request{RecordNo(1), 12345, {AskOf(1, 7, true), AskOf(1, 8)}, {1, 2, 3}};
   request.asks[1].whole = true;
   request.asks[1].leaving = true;
+  request.asks[1].misses_lead = true;
   request.asks[1].progress = 77;
   return request;
 }
@@ -222,6 +223,8 @@ TEST(SwarmMessagesTest, ARequestSurvivesTheWire) {
   EXPECT_FALSE(request.asks[1].wants_lead);
   EXPECT_TRUE(request.asks[1].whole);
   EXPECT_TRUE(request.asks[1].leaving);
+  EXPECT_TRUE(request.asks[1].misses_lead);
+  EXPECT_FALSE(request.asks[0].misses_lead);
   EXPECT_EQ(request.asks[1].progress, 77);
 }
 

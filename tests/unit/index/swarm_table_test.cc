@@ -94,6 +94,27 @@ TEST_F(SwarmTableTest, ALeadMayGiveItBack) {
   EXPECT_EQ(Ask(1, true).lead, Peer(1));
 }
 
+TEST_F(SwarmTableTest, ADeadLeadThatIsMissedIsReplacedSooner) {
+  Ask(1, true);
+  Pass(milliseconds(100));
+  const SwarmAsk missed{.peer = Peer(2), .digest = Blob(0), .misses_lead = true};
+  const SwarmAnswer answer = table_.OnAsk(now_, missed);
+  EXPECT_EQ(answer.lead, Peer(1)) << "it may be on its way";
+  EXPECT_EQ(answer.lease, kLeadDoubt - milliseconds(100));
+  Pass(answer.lease);
+  EXPECT_EQ(Ask(2, true).lead, Peer(2));
+}
+
+TEST_F(SwarmTableTest, ALivingLeadThatIsMissedKeepsIt) {
+  Ask(1, true);
+  for (int i = 1; i < 20; ++i) {
+    Pass(kSwarmPace);
+    table_.OnAsk(now_,
+                 {.peer = Peer(2), .digest = Blob(0), .wants_lead = true, .misses_lead = true});
+    EXPECT_EQ(Ask(1, true, i).lead, Peer(1));
+  }
+}
+
 TEST_F(SwarmTableTest, AGoneLeadIsReplacedAtOnce) {
   Ask(1, true);
   Ask(2, true);
