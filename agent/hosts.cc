@@ -3,15 +3,11 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
-#include <cctype>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <optional>
-#include <sstream>
 #include <utility>
 
+#include "agent/hosts_files.h"
 #include "index/record.h"
 
 namespace shoal::agent {
@@ -19,42 +15,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kMark = "# Written by `shoal hosts install`";
 constexpr std::string_view kBlockBegin = "# >>> shoal hosts";
 constexpr std::string_view kBlockEnd = "# <<< shoal hosts";
-constexpr std::string_view kBackup = ".before-shoal";
 constexpr std::string_view kCri = "io.containerd.grpc.v1.cri";
 
-std::optional<std::string> Read(const fs::path& path) {
-  std::ifstream file(path);
-  if (!file) return std::nullopt;
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
-// Through a file beside it, so that a reader sees the old text or the new.
-Status Write(const fs::path& path, const std::string& text) {
-  const fs::path temporary = path.string() + ".shoal-new";
-  {
-    std::ofstream file(temporary, std::ios::trunc);
-    file << text;
-    file.flush();
-    if (!file) {
-      return Error{Code::kDenied, "cannot write " + path.string() + ": " + std::strerror(errno) +
-                                      "; run this as root"};
-    }
-  }
-  std::error_code error;
-  fs::rename(temporary, path, error);
-  if (error) return Error{Code::kDenied, "cannot write " + path.string() + ": " + error.message()};
-  return Ok();
-}
-
-bool IsOurs(const std::string& text) { return text.starts_with(kMark); }
+bool IsOurs(const std::string& text) { return text.starts_with(kHostsMark); }
 
 std::string HostsToml(const std::string& mirror) {
-  return std::string(kMark) +
+  return std::string(kHostsMark) +
          "; `shoal hosts remove` restores what was here.\n"
          "[host.\"http://" +
          mirror +
@@ -70,7 +38,7 @@ struct Runtime {
 // Where the running configuration looks for hosts.toml files.
 Result<Runtime> Inspect(const HostsOptions& options) {
   Runtime runtime{options.certs, false};
-  const auto text = Read(options.config);
+  const auto text = ReadHostsFile(options.config);
   if (!text) return runtime;
   try {
     const toml::table table = toml::parse(*text);
@@ -98,19 +66,9 @@ std::vector<std::string> Targets(const HostsOptions& options) {
   return options.registries.empty() ? std::vector<std::string>{"_default"} : options.registries;
 }
 
-Status CheckRegistry(const std::string& registry) {
-  const bool right = std::all_of(registry.begin(), registry.end(), [](unsigned char c) {
-    return std::isalnum(c) != 0 || c == '.' || c == '-' || c == ':' || c == '_';
-  });
-  if (right && !registry.empty() && registry.front() != '.') return Ok();
-  return Error{Code::kInvalid, "\"" + registry +
-                                   "\" is no registry host; write it as in image names, "
-                                   "like docker.io or reg.example:5000"};
-}
-
 // What config.toml will say; nothing is written yet.
 Result<std::string> WithConfigPath(const HostsOptions& options) {
-  const auto before = Read(options.config);
+  const auto before = ReadHostsFile(options.config);
   std::string after = before.value_or("");
   if (!after.empty() && !after.ends_with('\n')) after += '\n';
   after += Block(options.certs, !before.has_value());
@@ -135,7 +93,7 @@ Result<std::vector<std::string>> InstallHosts(const HostsOptions& options) {
     return mirror.error().In("--mirror");
   }
   for (const auto& registry : Targets(options)) {
-    if (auto checked = CheckRegistry(registry); !checked) return checked.error();
+    if (auto checked = CheckHostsRegistry(registry); !checked) return checked.error();
   }
   std::optional<std::string> config;
   if (!runtime->configured) {
@@ -146,31 +104,23 @@ Result<std::vector<std::string>> InstallHosts(const HostsOptions& options) {
   for (const auto& registry : Targets(options)) {
     const fs::path folder = runtime->certs / registry;
     const fs::path file = folder / "hosts.toml";
-    std::error_code error;
-    fs::create_directories(folder, error);
-    if (error) {
-      return Error{Code::kDenied, "cannot make " + folder.string() + ": " + error.message() +
-                                      "; run this as root"};
-    }
-    const auto before = Read(file);
+    const auto before = ReadHostsFile(file);
     const std::string text = HostsToml(options.mirror);
     if (before && *before == text) {
       lines.push_back(file.string() + " is in place already");
       continue;
     }
     if (before && !IsOurs(*before)) {
-      if (auto kept = Write(file.string() + std::string(kBackup), *before); !kept) {
+      if (auto kept = WriteHostsFile(file.string() + std::string(kHostsBackup), *before); !kept) {
         return kept.error();
       }
-      lines.push_back("kept what was there as " + file.string() + std::string(kBackup));
+      lines.push_back("kept what was there as " + file.string() + std::string(kHostsBackup));
     }
-    if (auto written = Write(file, text); !written) return written.error();
+    if (auto written = WriteHostsFile(file, text); !written) return written.error();
     lines.push_back("wrote " + file.string());
   }
   if (config) {
-    std::error_code error;
-    fs::create_directories(fs::path(options.config).parent_path(), error);
-    if (auto written = Write(options.config, *config); !written) return written.error();
+    if (auto written = WriteHostsFile(options.config, *config); !written) return written.error();
     lines.push_back("set config_path in " + options.config +
                     ": restart containerd for its CRI to read it");
   }
@@ -190,11 +140,11 @@ Result<std::vector<std::string>> RemoveHosts(const HostsOptions& options) {
     std::sort(targets.begin(), targets.end());
   }
   for (const auto& registry : targets) {
-    if (auto checked = CheckRegistry(registry); !checked) return checked.error();
+    if (auto checked = CheckHostsRegistry(registry); !checked) return checked.error();
     const fs::path file = runtime->certs / registry / "hosts.toml";
-    const auto text = Read(file);
+    const auto text = ReadHostsFile(file);
     if (!text || !IsOurs(*text)) continue;
-    const fs::path backup = file.string() + std::string(kBackup);
+    const fs::path backup = file.string() + std::string(kHostsBackup);
     if (fs::exists(backup, error)) {
       fs::rename(backup, file, error);
       if (!error) lines.push_back("restored " + file.string());
@@ -210,7 +160,7 @@ Result<std::vector<std::string>> RemoveHosts(const HostsOptions& options) {
     }
   }
   // The block in config.toml goes with the last of our files.
-  const auto config = Read(options.config);
+  const auto config = ReadHostsFile(options.config);
   const auto begin = config ? config->find(kBlockBegin) : std::string::npos;
   if (options.registries.empty() && begin != std::string::npos) {
     auto end = config->find(kBlockEnd, begin);
@@ -218,7 +168,7 @@ Result<std::vector<std::string>> RemoveHosts(const HostsOptions& options) {
     const std::string rest = config->substr(0, begin) + config->substr(end);
     if (rest.empty()) {
       fs::remove(options.config, error);
-    } else if (auto written = Write(options.config, rest); !written) {
+    } else if (auto written = WriteHostsFile(options.config, rest); !written) {
       return written.error();
     }
     lines.push_back("removed config_path from " + options.config + ": restart containerd");
@@ -243,7 +193,7 @@ Result<std::vector<std::string>> ShowHosts(const HostsOptions& options) {
   }
   std::sort(registries.begin(), registries.end());
   for (const auto& registry : registries) {
-    const auto text = Read(runtime->certs / registry / "hosts.toml");
+    const auto text = ReadHostsFile(runtime->certs / registry / "hosts.toml");
     if (!text) continue;
     lines.push_back(registry + ": " +
                     (IsOurs(*text) ? "through the mirror" : "configured by somebody else"));

@@ -72,11 +72,23 @@ Exit PrintId(const Config& config) {
   return Exit::kDone;
 }
 
-Exit Hosts(const Options& options, Result<std::vector<std::string>> (*work)(const HostsOptions&)) {
-  if (options.runtime != "containerd") {
+using HostsWork = Result<std::vector<std::string>> (*)(const HostsOptions&);
+
+// One for each kind of runtime.
+struct HostsVerb {
+  HostsWork containerd;
+  HostsWork containers;
+  HostsWork docker;
+};
+
+Exit Hosts(const Options& options, const HostsVerb& verb) {
+  HostsWork work = nullptr;
+  if (options.runtime == "containerd") work = verb.containerd;
+  if (options.runtime == "podman" || options.runtime == "crio") work = verb.containers;
+  if (options.runtime == "docker") work = verb.docker;
+  if (work == nullptr) {
     return Fail({Code::kInvalid, "--runtime " + options.runtime +
-                                     " is not supported yet, only containerd; docs/OPERATING.md "
-                                     "shows what to write by hand"});
+                                     " is not known; there are containerd, crio, podman, docker"});
   }
   auto lines = work(options.hosts);
   if (!lines) return Fail(lines.error());
@@ -247,20 +259,26 @@ int Main(int argc, char** argv) {
 
   auto* hosts = app.add_subcommand("hosts", "point the container runtime at the mirror");
   hosts->require_subcommand(1);
-  const auto hosts_verb = [&](const char* name, const char* text, auto work) {
+  const auto hosts_verb = [&](const char* name, const char* text, const HostsVerb& work) {
     auto* verb = hosts->add_subcommand(name, text);
-    verb->add_option("--runtime", options.runtime, "containerd")->capture_default_str();
+    verb->add_option("--runtime", options.runtime, "containerd, crio, podman or docker")
+        ->capture_default_str();
     verb->add_option("--registry", options.hosts.registries, "only this registry; may be repeated");
     verb->add_option("--mirror", options.hosts.mirror, "address of the mirror")
         ->capture_default_str();
     verb->add_option("--containerd-config", options.hosts.config)->capture_default_str();
+    verb->add_option("--containers-config", options.hosts.containers, "file for Podman and CRI-O")
+        ->capture_default_str();
+    verb->add_option("--docker-config", options.hosts.docker, "Docker's daemon.json")
+        ->capture_default_str();
     verb->add_option("--certs", options.hosts.certs, "folder of hosts.toml files")
         ->capture_default_str();
     verb->callback([&, work] { exit = Hosts(options, work); });
   };
-  hosts_verb("install", "write its mirror configuration", InstallHosts);
-  hosts_verb("remove", "put back what was there", RemoveHosts);
-  hosts_verb("show", "how it is now", ShowHosts);
+  hosts_verb("install", "write its mirror configuration",
+             {InstallHosts, InstallContainers, InstallDocker});
+  hosts_verb("remove", "put back what was there", {RemoveHosts, RemoveContainers, RemoveDocker});
+  hosts_verb("show", "how it is now", {ShowHosts, ShowContainers, ShowDocker});
 
   AddRoomVerbs(app, options, exit, with_config);
   with_config(app.add_subcommand("id", "this host's peer id"))->callback([&] {

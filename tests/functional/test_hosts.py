@@ -1,7 +1,11 @@
 """`shoal hosts`: the runtime is told of the mirror, and what was there comes back."""
 
+import pytest
+
 from rig.containerd import CERTS
 from rig.image import make_image
+from rig.podman import Podman
+from rig.process import RigError
 
 KEPT = '# by hand\nserver = "https://reg.test"\n[host."https://cache.example"]\n'
 
@@ -44,6 +48,27 @@ def test_install_without_a_registry_is_for_all(rig):
     done = a.verb("hosts", "install", "--runtime", "containerd")
     assert done.returncode == 0, done.stderr
     assert a.host.path(f"{CERTS}/_default/hosts.toml").exists()
+
+
+def test_install_makes_podman_pull_through_the_agent(rig):
+    image = make_image("team/app")
+    registry = rig.registry()
+    registry.push(image)
+    a = rig.agent("a", [registry])
+    podman = Podman(a.host)
+    arguments = ["--runtime", "podman", "--registry", registry.name]
+    assert a.verb("hosts", "install", *arguments).returncode == 0
+    pulled = podman.pull(registry.reference(image))
+    assert f"sha256:{pulled}" == image.config.digest
+    assert a.bytes()["to_runtime"] >= image.size
+    assert registry.name in a.verb("hosts", "show", "--runtime", "crio").stdout
+    assert a.verb("hosts", "remove", *arguments).returncode == 0
+    assert "no registry" in a.verb("hosts", "show", "--runtime", "podman").stdout
+    podman("rmi", "--all", "--force")
+    before = a.bytes()["to_runtime"]
+    with pytest.raises(RigError):  # there is no https at the registry
+        podman.pull(registry.reference(image))
+    assert a.bytes()["to_runtime"] == before
 
 
 def test_malformed_registries_and_runtimes(rig):

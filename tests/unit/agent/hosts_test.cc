@@ -21,6 +21,8 @@ class HostsTest : public testing::Test {
     fs::create_directories(root_);
     options_.config = root_ / "config.toml";
     options_.certs = root_ / "certs.d";
+    options_.containers = root_ / "registries.conf.d/50-shoal.conf";
+    options_.docker = root_ / "docker/daemon.json";
   }
   ~HostsTest() override { fs::remove_all(root_); }
 
@@ -111,6 +113,70 @@ TEST_F(HostsTest, ShowsWhatGoesThroughTheMirror) {
   ASSERT_EQ(lines->size(), 3U);
   EXPECT_EQ((*lines)[1], "_default: through the mirror");
   EXPECT_EQ((*lines)[2], "quay.io: configured by somebody else");
+}
+
+TEST_F(HostsTest, PodmanIsToldOfEachRegistry) {
+  ASSERT_TRUE(InstallContainers(options_).ok());
+  options_.registries = {"reg.example:5000"};
+  ASSERT_TRUE(InstallContainers(options_).ok());
+  const std::string text = Read("registries.conf.d/50-shoal.conf");
+  EXPECT_NE(text.find("prefix = \"docker.io\"\nlocation = \"docker.io\"\n[[registry.mirror]]\n"
+                      "location = \"127.0.0.1:7380/docker.io\"\ninsecure = true\n"),
+            std::string::npos);
+  EXPECT_NE(text.find("127.0.0.1:7380/reg.example:5000"), std::string::npos);
+  EXPECT_EQ(InstallContainers(options_)->front(), options_.containers + " is in place already");
+  EXPECT_EQ(ShowContainers(options_)->size(), 2U);
+  ASSERT_TRUE(RemoveContainers(options_).ok());
+  EXPECT_EQ(*ShowContainers(options_), std::vector<std::string>{"docker.io: through the mirror"});
+  options_.registries.clear();
+  ASSERT_TRUE(RemoveContainers(options_).ok());
+  EXPECT_FALSE(fs::exists(options_.containers));
+  EXPECT_EQ(RemoveContainers(options_)->front(), "nothing of ours is there");
+}
+
+TEST_F(HostsTest, APodmanFileOfOthersIsLeftAlone) {
+  Write("registries.conf.d/50-shoal.conf", "[[registry]]\nprefix = \"x.io\"\n");
+  EXPECT_FALSE(InstallContainers(options_).ok());
+  EXPECT_FALSE(RemoveContainers(options_).ok());
+  EXPECT_EQ(Read("registries.conf.d/50-shoal.conf"), "[[registry]]\nprefix = \"x.io\"\n");
+  options_.registries = {"a\"b"};
+  EXPECT_FALSE(InstallContainers(options_).ok());
+}
+
+TEST_F(HostsTest, DockersFileComesBackAsItWas) {
+  const std::string theirs = "{ \"debug\": true,\n  \"registry-mirrors\": [\"https://m\"] }\n";
+  Write("docker/daemon.json", theirs);
+  ASSERT_TRUE(InstallDocker(options_).ok());
+  ASSERT_TRUE(InstallDocker(options_).ok());  // twice is as good as once
+  const std::string text = Read("docker/daemon.json");
+  EXPECT_NE(text.find("[\"http://127.0.0.1:7380\",\"https://m\"]"), std::string::npos) << text;
+  EXPECT_NE(text.find("\"debug\":true"), std::string::npos);
+  EXPECT_EQ(ShowDocker(options_)->front(), "docker.io: through the mirror");
+  ASSERT_TRUE(RemoveDocker(options_).ok());
+  EXPECT_EQ(Read("docker/daemon.json"), theirs);
+  EXPECT_FALSE(fs::exists(options_.docker + ".before-shoal"));
+  EXPECT_EQ(RemoveDocker(options_)->front(), "nothing of ours is there");
+}
+
+TEST_F(HostsTest, WhatWasChangedInDockersFileMeanwhileStays) {
+  Write("docker/daemon.json", "{}");
+  ASSERT_TRUE(InstallDocker(options_).ok());
+  Write("docker/daemon.json", "{\"registry-mirrors\":[\"http://127.0.0.1:7380\"],\"debug\":true}");
+  ASSERT_TRUE(RemoveDocker(options_).ok());
+  EXPECT_EQ(Read("docker/daemon.json"), "{\"debug\":true}\n");
+}
+
+TEST_F(HostsTest, ADockerFileThatWasNotThereIsTakenAway) {
+  ASSERT_TRUE(InstallDocker(options_).ok());
+  EXPECT_EQ(Read("docker/daemon.json"), "{\"registry-mirrors\":[\"http://127.0.0.1:7380\"]}\n");
+  ASSERT_TRUE(RemoveDocker(options_).ok());
+  EXPECT_FALSE(fs::exists(options_.docker));
+  Write("docker/daemon.json", "{ not json");
+  EXPECT_NE(InstallDocker(options_).error().text.find("daemon.json"), std::string::npos);
+  Write("docker/daemon.json", "{\"registry-mirrors\":1}");
+  EXPECT_FALSE(InstallDocker(options_).ok());
+  options_.registries = {"quay.io"};
+  EXPECT_NE(InstallDocker(options_).error().text.find("docker.io only"), std::string::npos);
 }
 
 }  // namespace
