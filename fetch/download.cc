@@ -84,30 +84,32 @@ void Download::Impl::OnWaiting(RequestId id) {
   progress_at_ = now_;  // those before it have bounds of their own
 }
 
-void Download::Impl::OnBytes(RequestId id, Bytes count) {
+bool Download::Impl::OnBytes(RequestId id, Bytes count) {
   const auto found = requests_.find(id);
-  if (found == requests_.end() || count <= Bytes(0)) return;
+  if (found == requests_.end() || count <= Bytes(0)) return false;
   Request& request = found->second;
   request.received += count;
   request.last_byte = now_;
   if (request.kind == Request::Kind::kUpstream) {
     progress_at_ = now_;
-    return;
+    return false;
   }
-  if (request.kind != Request::Kind::kPieces) return;
+  if (request.kind != Request::Kind::kPieces) return false;
   const int holder = request.holder;
   holders_[holder].score.OnBytes(now_, count);
   if (request.received > request.expected) {
     Cancel(id);
-    return Penalize(holder, {Code::kInvalid, "sent more bytes than it was asked for"});
+    Penalize(holder, {Code::kInvalid, "sent more bytes than it was asked for"});
+    return true;
   }
   // As many pieces as can be in flight may be under way before one of them passes; more bytes
   // than that without one are no progress.
   unproven_ += count;
-  if (!chain_ || unproven_ > chain_->geometry().piece() * limits_.parallel_pieces) return;
-  if (unproven_ - unproven_seen_ < chain_->geometry().piece()) return;
+  if (!chain_ || unproven_ > chain_->geometry().piece() * limits_.parallel_pieces) return false;
+  if (unproven_ - unproven_seen_ < chain_->geometry().piece()) return false;
   unproven_seen_ = unproven_;
   progress_at_ = peer_progress_at_ = now_;
+  return false;
 }
 
 void Download::Impl::OnPieceHashed(RequestId id, PieceIndex piece, const ChainState& after,
@@ -257,7 +259,7 @@ void Download::Impl::CheckLists() const {
   std::vector<int> holding;
   std::vector<int> queued;
   std::vector<int> asking;
-  SHOAL_CHECK(heads_.size() == holders_.size());
+  SHOAL_CHECK(heads_.size() == holders_.size() && marks_.size() == holders_.size());
   for (int at = 0; at < static_cast<int>(holders_.size()); ++at) {
     const Holder& holder = holders_[at];
     SHOAL_CHECK(FindHolder(holder.id) == at);
@@ -326,7 +328,7 @@ void Download::OnWaiting(Time now, RequestId id, DownloadActions& out) {
   impl_->Run(now, out, [&] { impl_->OnWaiting(id); });
 }
 void Download::OnBytes(Time now, RequestId id, Bytes count, DownloadActions& out) {
-  impl_->Run(now, out, [&] { impl_->OnBytes(id, count); });
+  impl_->RunQuietly(now, out, [&] { return impl_->OnBytes(id, count); });
 }
 void Download::OnPieceHashed(Time now, RequestId id, PieceIndex piece, const ChainState& after,
                              bool digest_ok, DownloadActions& out) {

@@ -15,17 +15,19 @@ std::uint64_t HeadOf(const PeerId& peer) {
   return head;
 }
 
+char MarkOf(const PeerId& peer) { return static_cast<char>(peer.bytes[0]); }
+
 std::string Mismatch(PieceIndex piece) {
   return "piece " + std::to_string(piece.value) + " does not match the chain it vouches for";
 }
 
 }  // namespace
 
+// The table has up to a few hundred rows, and each word of a peer looks for it there.
 int Download::Impl::FindHolder(const PeerId& peer) const {
   const std::uint64_t head = HeadOf(peer);
-  for (auto at = heads_.begin(); (at = std::find(at, heads_.end(), head)) != heads_.end(); ++at) {
-    const auto index = static_cast<int>(at - heads_.begin());
-    if (holders_[index].id == peer) return index;
+  for (std::size_t at = 0; (at = marks_.find(MarkOf(peer), at)) != std::string::npos; ++at) {
+    if (heads_[at] == head && holders_[at].id == peer) return static_cast<int>(at);
   }
   return -1;
 }
@@ -61,6 +63,7 @@ void Download::Impl::AddHolders(const std::vector<PeerId>& peers) {
       room_changed_ = true;
       holders_.push_back(std::move(fresh));
       heads_.push_back(HeadOf(peer));
+      marks_.push_back(MarkOf(peer));
       continue;
     }
     // The table is full: whoever turned out to have nothing makes room. Bans are remembered.
@@ -72,6 +75,7 @@ void Download::Impl::AddHolders(const std::vector<PeerId>& peers) {
     *idle = std::move(fresh);
     const auto at = static_cast<int>(idle - holders_.begin());
     heads_[at] = HeadOf(peer);
+    marks_[at] = MarkOf(peer);
     if (lead_ == peer) lead_at_ = at;
     SetState(at, Holder::State::kQueued);
   }

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -84,9 +85,10 @@ struct Dispute {
   std::optional<ChainState> after;  // none for the last piece: the digest
 };
 
-// A peer that may hold pieces of the blob.
+// A peer that may hold pieces of the blob. What is looked at for each holder at nearly every event
+// stands first, side by side: a host that takes part in many swarms has it out of the cache.
 struct Holder {
-  enum class State {
+  enum class State : std::uint8_t {
     kQueued,   // not asked for its map yet
     kAsking,   // its first map is asked
     kHolding,  // it has answered
@@ -95,27 +97,27 @@ struct Holder {
     kOut,      // banned, or failed too often
   };
 
-  Holder(PeerId peer, PeerScore s) : id(peer), score(s) {}
+  Holder(PeerId peer, PeerScore s) : score(s), id(peer) {}
 
-  PeerId id;
-  PeerScore score;
   State state = State::kQueued;
-  RequestId map_request = 0;
-  Time map_sent{};
-  Time map_at{};  // when the map may be asked again
-  CandidateId candidate = 0;
-  std::int32_t vouched = 0;  // it vouches for the first so many states of its candidate
-  std::int32_t known = 0;    // pieces its last map listed
-  PieceMap can;              // of them those whose states it vouches for
-  std::int32_t useful = 0;   // of those, while counted, the ones that we lack
-  bool claims_last = false;
   bool counted = false;  // in the picker's availability
-  int asked_pieces = 0;
-  bool member = false;  // it fetches the blob too, as far as we heard
-  Time busy_until{};
-  Time slow_until{};
-  std::optional<Dispute> dispute;
+  bool claims_last = false;
+  bool member = false;   // it fetches the blob too, as far as we heard
   bool excused = false;  // it had changed its mind once
+  int asked_pieces = 0;
+  std::int32_t useful = 0;   // of those that it can give, while counted, the ones that we lack
+  std::int32_t known = 0;    // pieces its last map listed
+  std::int32_t vouched = 0;  // it vouches for the first so many states of its candidate
+  CandidateId candidate = 0;
+  RequestId map_request = 0;
+  Time map_at{};  // when the map may be asked again
+  Time busy_until{};
+  PeerScore score;
+  Time slow_until{};
+  Time map_sent{};
+  PieceMap can;  // of the pieces known those whose states it vouches for
+  PeerId id;
+  std::optional<Dispute> dispute;
 };
 
 inline constexpr int kNoHolder = -1;  // the upstream, as a request's holder
@@ -159,7 +161,8 @@ class Download::Impl {
   void OnMap(RequestId id, const HolderMap& map);
   void OnUpstreamSize(RequestId id, Bytes size);
   void OnWaiting(RequestId id);
-  void OnBytes(RequestId id, Bytes count);
+  // Returns whether there is something to decide after it.
+  bool OnBytes(RequestId id, Bytes count);
   void OnPieceHashed(RequestId id, PieceIndex piece, const ChainState& after, bool digest_ok);
   void OnRequestDone(RequestId id);
   void OnRequestFailed(RequestId id, const Error& error);
@@ -178,6 +181,20 @@ class Download::Impl {
     out_ = &out;
     std::forward<Event>(event)();
     if (!finished_ && started_) Decide();
+    out_ = nullptr;
+  }
+  // The same for events that come often and change little: `event` returns whether there is
+  // something to decide. When not, what became due meanwhile stays so, for NextDeadline to tell.
+  template <class Event>
+  void RunQuietly(Time now, DownloadActions& out, Event&& event) {
+    if (finished_) return;
+    const Time decided = std::exchange(now_, now);
+    out_ = &out;
+    if (std::forward<Event>(event)()) {
+      if (!finished_ && started_) Decide();
+    } else {
+      now_ = decided;
+    }
     out_ = nullptr;
   }
 
@@ -371,7 +388,8 @@ class Download::Impl {
   int switches_ = 0;
 
   std::vector<Holder> holders_;
-  std::vector<std::uint64_t> heads_;  // of their ids: what is searched
+  std::vector<std::uint64_t> heads_;  // of their ids
+  std::string marks_;                 // a byte of each: what is searched
   // Most of the peers that we know have nothing for us: what happens at each event looks at lists
   // of those that matter, and at times before which nothing is due.
   std::vector<int> holding_;  // holders in State::kHolding, ascending

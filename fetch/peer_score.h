@@ -32,14 +32,15 @@ class PeerScore {
   [[nodiscard]] std::optional<double> rate() const { return rate_; }
 
  private:
-  Duration penalty_min_;
-  Duration penalty_max_;
+  // What is asked at every turn first: it lies in one line of the cache.
   Time usable_at_{};
+  std::optional<double> rate_;
   int failures_in_row_ = 0;
   bool proven_ = false;
+  Duration penalty_min_;
+  Duration penalty_max_;
   Time sample_start_{};
   Bytes sample_;
-  std::optional<double> rate_;
 };
 
 // Long enough to see more than one packet train, short enough to follow a change within a piece.

@@ -1,6 +1,7 @@
 #include "fetch/piece_picker.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 namespace shoal::fetch {
@@ -17,19 +18,33 @@ void PiecePicker::Reset(std::int32_t count) {
   taken_ = PieceMap(count);
 }
 
+std::uint64_t PiecePicker::FreeWord(const PieceMap& can, std::int32_t at, std::int32_t to) const {
+  constexpr std::int32_t kBits = PieceMap::kWordBits;
+  const auto word = static_cast<std::size_t>(at / kBits);
+  std::uint64_t free = can.Word(word) & ~here_.Word(word) & ~taken_.Word(word);
+  free &= ~std::uint64_t{0} << (at % kBits);
+  if (const std::int32_t left = to - at / kBits * kBits; left < kBits) {
+    free &= (std::uint64_t{1} << left) - 1;
+  }
+  return free;
+}
+
 template <class Each>
 void PiecePicker::ForEachFree(const PieceMap& can, std::int32_t from, std::int32_t to,
                               Each&& each) const {
-  constexpr std::int32_t kBits = PieceMap::kWordBits;
-  for (std::int32_t at = from; at < to; at = (at / kBits + 1) * kBits) {
-    const auto word = static_cast<std::size_t>(at / kBits);
-    std::uint64_t free = can.Word(word) & ~here_.Word(word) & ~taken_.Word(word);
-    free &= ~std::uint64_t{0} << (at % kBits);
-    if (const std::int32_t left = to - at / kBits * kBits; left < kBits) {
-      free &= (std::uint64_t{1} << left) - 1;
-    }
-    PieceMap::ForEachBit(word, free, each);
+  for (std::int32_t at = from; at < to; at = NextWord(at)) {
+    PieceMap::ForEachBit(static_cast<std::size_t>(at / PieceMap::kWordBits), FreeWord(can, at, to),
+                         each);
   }
+}
+
+std::int32_t PiecePicker::FirstFree(const PieceMap& can, std::int32_t from, std::int32_t to) const {
+  for (std::int32_t at = from; at < to; at = NextWord(at)) {
+    if (const std::uint64_t free = FreeWord(can, at, to); free != 0) {
+      return at / PieceMap::kWordBits * PieceMap::kWordBits + std::countr_zero(free);
+    }
+  }
+  return to;
 }
 
 void PiecePicker::Raise(PieceIndex i) {
@@ -92,21 +107,24 @@ std::optional<PieceRun> PiecePicker::Pick(const PieceMap& can, std::int32_t budg
   const std::int32_t end = start + window.count;
   if (auto run = PickIn(can, start, end, budget)) return run;
   if (where == Where::kWindow) return std::nullopt;
-  for (std::int32_t from = end; from < here_.size(); from += window_pieces_) {
-    const std::int32_t to = std::min(here_.size(), from + window_pieces_);
-    if (auto run = PickIn(can, from, to, budget)) return run;
-  }
-  for (std::int32_t from = 0; from < start; from += window_pieces_) {
-    const std::int32_t to = std::min(start, from + window_pieces_);
-    if (auto run = PickIn(can, from, to, budget)) return run;
-  }
-  return std::nullopt;
+  if (auto run = PickNear(can, end, here_.size(), budget)) return run;
+  return PickNear(can, 0, start, budget);
+}
+
+std::optional<PieceRun> PiecePicker::PickNear(const PieceMap& can, std::int32_t from,
+                                              std::int32_t to, std::int32_t budget) {
+  const std::int32_t first = FirstFree(can, from, to);
+  if (first == to) return std::nullopt;
+  const std::int32_t stretch = first - (first - from) % window_pieces_;
+  return PickIn(can, stretch, std::min(to, stretch + window_pieces_), budget);
 }
 
 std::vector<PieceIndex> PiecePicker::PickOptions(const PieceMap& can, std::int32_t max) {
   SHOAL_CHECK(max >= 1 && can.size() == here_.size());
   std::size_t free = 0;
-  ForEachFree(can, 0, can.size(), [&](PieceIndex) { ++free; });
+  for (std::int32_t at = 0; at < can.size(); at = NextWord(at)) {
+    free += static_cast<std::size_t>(std::popcount(FreeWord(can, at, can.size())));
+  }
   const std::size_t budget = std::min(static_cast<std::size_t>(max), free / 4);
   std::vector<PieceIndex> options;
   if (budget == 0) return options;

@@ -79,12 +79,23 @@ class PiecePicker {
   static std::size_t At(PieceIndex i) { return static_cast<std::size_t>(i.value); }
   void Raise(PieceIndex i);
   void Lower(PieceIndex i);
+  static std::int32_t NextWord(std::int32_t at) {
+    return (at / PieceMap::kWordBits + 1) * PieceMap::kWordBits;
+  }
+  // The free pieces of [at, to) that `can` has, as bits of the word that `at` lies in.
+  [[nodiscard]] std::uint64_t FreeWord(const PieceMap& can, std::int32_t at, std::int32_t to) const;
+  // The first of [from, to); `to` when there is none.
+  [[nodiscard]] std::int32_t FirstFree(const PieceMap& can, std::int32_t from,
+                                       std::int32_t to) const;
   // Calls `each` with every free piece of [from, to) that `can` has, ascending.
   template <class Each>
   void ForEachFree(const PieceMap& can, std::int32_t from, std::int32_t to, Each&& each) const;
   // The rarest free piece of [from, to), at random among equals, and its equally rare neighbours.
   std::optional<PieceRun> PickIn(const PieceMap& can, std::int32_t from, std::int32_t to,
                                  std::int32_t budget);
+  // The same in the first of the stretches, each as long as the window, that has a free piece.
+  std::optional<PieceRun> PickNear(const PieceMap& can, std::int32_t from, std::int32_t to,
+                                   std::int32_t budget);
   // Appends the `count` rarest free pieces of [from, to); at random among equals.
   void Rarest(const PieceMap& can, std::int32_t from, std::int32_t to, std::size_t count,
               std::vector<PieceIndex>& out);

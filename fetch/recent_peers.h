@@ -16,9 +16,14 @@ class RecentPeers {
   RecentPeers(Duration life, std::size_t max) : life_(life), max_(max) {}
 
   void Add(Time now, const PeerId& peer) {
-    Remove(peer);
+    const auto [place, fresh] = places_.try_emplace(peer, order_.end());
+    if (!fresh) {
+      place->second->when = now;
+      order_.splice(order_.begin(), order_, place->second);
+      return;
+    }
     order_.push_front({peer, now});
-    places_.emplace(peer, order_.begin());
+    place->second = order_.begin();
     if (order_.size() > max_) RemoveLast();
   }
   void Remove(const PeerId& peer) {

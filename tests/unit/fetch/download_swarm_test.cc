@@ -222,6 +222,21 @@ TEST_F(LostLead, IsOfNoMatterWhenAnotherLeads) {
   for (const AskSwarm& ask : rig.Take<AskSwarm>()) EXPECT_FALSE(ask.misses_lead);
 }
 
+TEST(DownloadSwarmTest, BytesThatComeDoNotHideWhatIsDue) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start({Peer(1)});
+  rig.AnswerMap(rig.TakeOne<FetchMap>().id, DownloadRig::Whole(8));
+  rig.Take<AskSwarm>();
+  rig.Swarm({});
+  const FetchPieces asked = rig.Take<FetchPieces>().at(0);
+  // Not woken in time: the arbiters should have been asked by now.
+  rig.now += 450ms;
+  rig.BytesCame(asked.id, 100);
+  EXPECT_LE(rig.download.NextDeadline(), rig.now);
+  rig.Pass(0ms);
+  EXPECT_EQ(rig.Count<AskSwarm>(), 1);
+}
+
 TEST(DownloadSwarmTest, ALeadThatLostItStopsReadingTheUpstream) {
   DownloadRig rig(true, Arbitrated());
   rig.Start();
