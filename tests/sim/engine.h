@@ -1,8 +1,10 @@
 // Engine: what happens next, in simulated time.
 //
 // Events are plain numbers, ordered by time and then by when they were planned, so that one seed
-// gives one order. Every event that happens is mixed into the trace: two runs with the same trace
-// did the same things at the same times.
+// gives one order. Those of the next moments are a heap; those of the next quarter of a second lie
+// unsorted in buckets by time, and the rest is a heap again: a large world plans millions, and most
+// of the heap's levels would be out of the cache. Every event that happens is mixed into the trace:
+// two runs with the same trace did the same things at the same times.
 #pragma once
 
 #include <cstdint>
@@ -34,9 +36,9 @@ struct Event {
 class Engine {
  public:
   [[nodiscard]] Time now() const { return now_; }
-  [[nodiscard]] bool empty() const { return heap_.empty(); }
+  [[nodiscard]] bool empty() const { return near_.empty(); }
   // When the next event happens; kNever when there is none.
-  [[nodiscard]] Time next_at() const { return heap_.empty() ? kNever : heap_.front().at; }
+  [[nodiscard]] Time next_at() const { return near_.empty() ? kNever : near_.front().at; }
 
   void At(Time at, EventKind kind, std::uint32_t a, std::uint32_t b = 0);
   // Takes the next event and sets the clock. There must be one.
@@ -55,7 +57,25 @@ class Engine {
     return x.at != y.at ? x.at < y.at : x.number < y.number;
   }
 
-  std::vector<Event> heap_;  // four children each: fewer levels, and they lie side by side
+  using Heap = std::vector<Event>;  // four children each: fewer levels, and they lie side by side
+  static void Push(Heap& heap, const Event& event);
+  static Event Take(Heap& heap);
+  void Put(const Event& event);
+  // Brings the next events near, if there are any.
+  void Refill();
+
+  static constexpr std::int64_t kBucketMicros = 64;
+  static constexpr std::int64_t kBuckets = 4096;
+  static std::int64_t BucketOf(Time at) { return at.time_since_epoch().count() / kBucketMicros; }
+  std::vector<Event>& Bucket(std::int64_t bucket) {
+    return buckets_[static_cast<std::size_t>(bucket % kBuckets)];
+  }
+
+  Heap near_;                     // in buckets before next_bucket_; only empty when all are
+  std::int64_t next_bucket_ = 0;  // the first that was not brought near
+  std::vector<std::vector<Event>> buckets_ = std::vector<std::vector<Event>>(kBuckets);
+  std::size_t in_buckets_ = 0;
+  Heap far_;  // in buckets from next_bucket_ + kBuckets on
   Time now_{};
   std::uint64_t next_number_ = 0;
   std::uint64_t trace_ = 0x5bd1e995;

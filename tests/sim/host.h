@@ -47,8 +47,6 @@ struct Host {
   PeerId id;
   LinkId up = 0;
   LinkId down = 0;
-  std::uint32_t rack = 0;
-  std::uint32_t zone = 0;
   bool running = true;  // its agent; a machine whose agent does not run refuses connections
   bool dark = false;    // nothing gets in or out, and nobody is told
   bool listed = true;   // the others' rosters have it

@@ -57,10 +57,9 @@ HostId World::AddHost(double rate, const fetch::DownloadLimits& download_limits)
   std::memcpy(host.id.bytes.data() + host.id.bytes.size() - sizeof at, &at, sizeof at);
   host.up = network.AddLink(rate);
   host.down = network.AddLink(rate);
-  host.rack = at / limits.hosts_per_rack;
-  host.zone = host.rack / limits.racks_per_zone;
   host.limits = download_limits;
   host.desk = std::make_unique<fetch::UploadDesk>(fetch::UploadLimits{});
+  ids_.push_back(host.id);
   hosts.push_back(std::move(host));
   return at;
 }
@@ -72,7 +71,7 @@ bool World::IsAgent(HostId host) const {
 HostId World::HostOf(const PeerId& peer) const {
   HostId at = 0;
   std::memcpy(&at, peer.bytes.data() + peer.bytes.size() - sizeof at, sizeof at);
-  SHOAL_CHECK(at < hosts.size() && hosts[at].id == peer);
+  SHOAL_CHECK(at < ids_.size() && ids_[at] == peer);
   return at;
 }
 
@@ -98,7 +97,7 @@ const Cut& World::CutAt(HostId host, BlobId blob) {
 }
 
 bool World::Reaches(HostId from, HostId to) const {
-  if (hosts[from].dark || hosts[to].dark) return from == to;
+  if (dark_ > 0 && (hosts[from].dark || hosts[to].dark)) return from == to;
   if (groups_.empty()) return true;
   const int a = groups_[from];
   const int b = groups_[to];
@@ -109,9 +108,9 @@ bool World::Reaches(HostId from, HostId to) const {
 Duration World::Latency(HostId from, HostId to) const {
   if (from == to) return Duration(1);
   const Latencies& l = limits.latencies;
-  const Host& a = hosts[from];
-  const Host& b = hosts[to];
-  const Duration way = a.rack == b.rack ? l.rack : a.zone == b.zone ? l.zone : l.far;
+  const Duration way = RackOf(from) == RackOf(to)   ? l.rack
+                       : ZoneOf(from) == ZoneOf(to) ? l.zone
+                                                    : l.far;
   const auto jitter = static_cast<std::int64_t>(PairLot(from, to) %
                                                 static_cast<std::uint64_t>(l.jitter.count() + 1));
   return way + Duration(jitter);
@@ -218,6 +217,7 @@ void World::Restart(HostId id) {
 }
 
 void World::SetDark(HostId id, bool dark) {
+  if (hosts[id].dark != dark) dark_ += dark ? 1 : -1;
   hosts[id].dark = dark;
   Reblock();
   if (!dark) {

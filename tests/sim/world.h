@@ -115,6 +115,14 @@ class World {
   // After reachability changed: flows that cannot move stop, and the others go on.
   void Reblock();
 
+  // Where a host stands.
+  [[nodiscard]] std::uint32_t RackOf(HostId host) const { return host / limits.hosts_per_rack; }
+  [[nodiscard]] std::uint32_t ZoneOf(HostId host) const {
+    return RackOf(host) / limits.racks_per_zone;
+  }
+
+  std::vector<PeerId> ids_;  // of hosts: looked at for every message, where hosts are not
+  int dark_ = 0;             // hosts that are
   std::vector<std::function<void()>> script_;
   std::size_t script_left_ = 0;
   std::vector<std::int8_t> groups_;  // by host; empty while nothing is cut
