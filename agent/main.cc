@@ -10,6 +10,7 @@
 
 #include "agent/config.h"
 #include "agent/config_keys.h"
+#include "agent/doctor.h"
 #include "agent/hosts.h"
 #include "agent/registry_setup.h"
 #include "agent/room_verbs.h"
@@ -279,6 +280,13 @@ int Main(int argc, char** argv) {
              {InstallHosts, InstallContainers, InstallDocker});
   hosts_verb("remove", "put back what was there", {RemoveHosts, RemoveContainers, RemoveDocker});
   hosts_verb("show", "how it is now", {ShowHosts, ShowContainers, ShowDocker});
+
+  auto* doctor = asks_agent("doctor", "looks at this host, and says what to do");
+  doctor->callback([&] {
+    exit = WithConfig(options, [&](const Config& config) {
+      return Doctor(config, AgentOf(options, config), options.hosts, options.json);
+    });
+  });
 
   AddRoomVerbs(app, options, exit, with_config);
   with_config(app.add_subcommand("id", "this host's peer id"))->callback([&] {

@@ -144,7 +144,8 @@ def test_version_and_help(idle):
     assert idle.verb("version").stdout.strip()
     assert idle.verb("--help").returncode == 0
     for verb in ("run", "index", "status", "peers", "blobs", "images", "pulls", "who-has", "search",
-                 "pull", "room", "join", "hosts", "id", "config", "version"):
+                 "pull", "room", "join", "hosts", "doctor", "id", "config",
+                 "version"):
         assert verb in idle.verb("--help").stdout
         assert idle.verb(verb, "--help").returncode == 0, verb
 
