@@ -275,8 +275,9 @@ bool Download::Impl::Stands(const Dispute& dispute, const HolderMap& map) {
 void Download::Impl::Withdraw(int at, Holder::State state) {
   Holder& holder = holders_[at];
   std::vector<RequestId> own;
-  for (const auto& [id, request] : requests_) {
-    if (request.holder == at) own.push_back(id);
+  if (holder.map_request != 0) own.push_back(holder.map_request);
+  for (const Request* const request : byte_requests_) {
+    if (request->holder == at) own.push_back(request->id);
   }
   for (const RequestId id : own) Cancel(id);
   Uncount(holder);
