@@ -63,6 +63,10 @@ AdminReply WrongMethod(const std::string& method) {
   return ErrorReply({Code::kUnsupported, method + " does nothing here"});
 }
 
+bool IsRead(const AdminRequest& request) {
+  return request.method == "GET" || request.method == "HEAD";
+}
+
 class AdminStream::Impl {
  public:
   // Of an event some 300 bytes.

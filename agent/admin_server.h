@@ -47,6 +47,7 @@ struct AdminReply {
 AdminReply JsonReply(const Json& value, int status = 200);
 // {"error": "<one sentence>"} with the HTTP status that fits the code.
 AdminReply ErrorReply(const Error& error);
+bool IsRead(const AdminRequest& request);
 
 // 405, of a path that is there but does not take this method.
 AdminReply WrongMethod(const std::string& method);

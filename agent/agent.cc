@@ -148,6 +148,7 @@ Status Agent::OpenRooms() {
                             [this] {
                               loop_.Post([this] {
                                 if (discovery_) discovery_->OnRoomsChanged();
+                                if (feeds_) feeds_->OnRoomsChanged();
                               });
                             },
                             database_.get(), config_.shares});
@@ -259,9 +260,11 @@ Status Agent::MakeCore() {
       Discovery::Ports{loop_, *database_, *catalog_, *peer_client_, holdings_->inventory(), *rooms_,
                        [this](const PeerId& peer) {
                          fetcher_->OnPeerAppeared(peer);
+                         feeds_->OnPeersChanged();
                          status_->OnPeer(peer, "alive");
                        },
                        [this](const PeerId& peer) {
+                         feeds_->OnPeersChanged();
                          status_->OnPeer(peer, "gone");
                          arbiters_->OnPeerGone(peer);
                          fetcher_->OnPeerGone(peer);
@@ -404,6 +407,7 @@ Status Agent::MakeCore() {
                           }
                         }});
 
+  if (Status made = MakeFeeds(rng); !made) return made;
   mirror_handler_ = std::make_shared<proxy::Mirror>(proxy::MirrorPorts{
       loop_, *pool_, *fetcher_, counters_, *manifests_, *tags_,
       [this](const proxy::PullRequest& pull, std::function<void(Result<proxy::PassedOn>)> done) {
@@ -438,7 +442,17 @@ Status Agent::MakeCore() {
           [this](const std::string& room, const index::SwarmAsk& ask) {
             return OnSwarmAsk(room, ask);
           },
-          MakeGate()},
+          MakeGate(),
+          [this](const PeerId& peer, const std::string& room, const index::FeedFrame& frame) {
+            return feeds_->OnFrame(peer, room, frame);
+          },
+          [this](const PeerId& peer, const std::string& room, std::uint64_t sequence,
+                 const std::string& body) -> Status {
+            if (!rooms_->IsInRoom(peer, room)) {
+              return Error{Code::kDenied, "the peer is not in this room"};
+            }
+            return preheats_->OnAnswer(peer, room, sequence, body);
+          }},
       uploads);
   known_peers_ = std::make_unique<KnownPeers>(KnownPeers::Ports{
       loop_, *database_, config_.agent.data_dir + "/peers",
@@ -452,9 +466,10 @@ Status Agent::MakeCore() {
       },
       [this](const index::SignedRecord& record) { discovery_->OnRecord(record); },
       [this](const index::Endpoint& endpoint) { discovery_->OnEndpoint(endpoint); }});
-  status_ = std::make_unique<StatusApi>(StatusApi::Parts{
-      loop_, *discovery_, *holdings_, *fetcher_, *locals_, *store_, *pulls_, *catalog_, *tags_,
-      counters_, containerd_.get(), *finder_, *rooms_, events_, [this] { return ReloadRooms(); }});
+  status_ = std::make_unique<StatusApi>(
+      StatusApi::Parts{loop_, *discovery_, *holdings_, *fetcher_, *locals_, *store_, *pulls_,
+                       *catalog_, *tags_, counters_, containerd_.get(), *finder_, *rooms_, events_,
+                       *feeds_, *preheats_, [this] { return ReloadRooms(); }});
   return Ok();
 }
 
@@ -633,6 +648,7 @@ Status Agent::ReloadRooms() {
   return loop_.Ask([this] {
     Status made = MakeIndexes();
     discovery_->OnRoomsChanged();
+    feeds_->OnRoomsChanged();
     holdings_->Restart(Rng(index::RandomSeed()).Below(std::uint64_t{1} << 53));
     return made;
   });
@@ -661,6 +677,7 @@ Status Agent::Listen() {
   loop_.Start();
   loop_.Post([this] {
     discovery_->Start();
+    feeds_->Start();
     known_peers_->Start();
     status_->Start();
   });
@@ -691,6 +708,7 @@ void Agent::Stop() {
   if (admin_ == nullptr && loop_.running()) {
     loop_.Ask([this] {
       discovery_->StopIndexes();
+      feeds_->Stop();
       slots_->Stop();
       fetcher_->StopAll();
       return 0;

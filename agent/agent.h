@@ -15,10 +15,12 @@
 #include "agent/describer.h"
 #include "agent/discovery.h"
 #include "agent/event_hub.h"
+#include "agent/feeds.h"
 #include "agent/held_tags.h"
 #include "agent/holdings.h"
 #include "agent/image_finder.h"
 #include "agent/known_peers.h"
+#include "agent/preheats.h"
 #include "agent/pulls.h"
 #include "agent/replicator.h"
 #include "agent/repository_table.h"
@@ -36,6 +38,7 @@
 #include "fetch/transport/rate_limiter.h"
 #include "index/lmdb/catalog.h"
 #include "index/lmdb/env.h"
+#include "index/lmdb/feed_table.h"
 #include "index/net/io_thread.h"
 #include "registry-proxy/http/mirror.h"
 #include "registry-proxy/http/tag_table.h"
@@ -67,6 +70,11 @@ class Agent {
   Status OpenRooms();
   // Those that are not there yet: of the configuration, and of the places of rooms.
   void MakeSearch(Rng& rng);
+  // The rooms' feeds, and preheat upon them.
+  Status MakeFeeds(Rng& rng);
+  void CheckImage(const std::string& image, std::function<void(Status)> done);
+  Result<Preheats::Pull> PullForPreheat(const std::string& image);
+  [[nodiscard]] std::optional<PreheatReport> PullProgress(std::uint64_t pull) const;
   Status MakeIndexes();
   Status Listen();
   // Not before there is somebody to answer.
@@ -124,6 +132,9 @@ class Agent {
   std::unique_ptr<proxy::ManifestSource> manifests_;
   std::unique_ptr<Pulls> pulls_;
   std::unique_ptr<Replicator> replicator_;
+  std::unique_ptr<index::FeedTable> feed_table_;
+  std::unique_ptr<Feeds> feeds_;
+  std::unique_ptr<Preheats> preheats_;
   std::shared_ptr<fetch::PeerServer> peer_handler_;
   std::shared_ptr<proxy::Mirror> mirror_handler_;
   std::mutex peer_server_mutex_;

@@ -87,6 +87,10 @@ struct Config {
     Duration stall = std::chrono::milliseconds(500);
     Duration peer_budget = std::chrono::seconds(1);
   } fetch;
+  struct Preheat {
+    std::vector<std::string> images = {"*"};  // those that others' preheats may have fetched here
+    bool open = false;                        // whether the open room's preheats count
+  } preheat;
   struct Limits {
     Bytes upload_rate;  // a second; 0: none
     Bytes download_rate;

@@ -223,6 +223,11 @@ Status IsAbsolute(const std::string& value) {
   return value.empty() || value.front() == '/' ? Ok() : Status(Wrong(value, "an absolute path"));
 }
 
+Status IsPattern(const std::string& value) {
+  if (!value.empty() && value.size() <= 512) return Ok();
+  return Wrong(value, "a pattern of 1 to 512 bytes, like reg.example/prod/*");
+}
+
 std::vector<ConfigKey> MakeTable() {
   using C = Config;
   using std::chrono::hours;
@@ -263,6 +268,8 @@ std::vector<ConfigKey> MakeTable() {
       Number("fetch.parallel_pieces", &C::fetch, &C::Fetch::parallel_pieces, 1, 256),
       Time("fetch.stall", &C::fetch, &C::Fetch::stall, milliseconds(50), hours(1)),
       Time("fetch.peer_budget", &C::fetch, &C::Fetch::peer_budget, milliseconds(10), hours(1)),
+      List("preheat.images", &C::preheat, &C::Preheat::images, IsPattern),
+      Flag("preheat.open", &C::preheat, &C::Preheat::open),
       Rate("limits.upload_rate", &C::limits, &C::Limits::upload_rate),
       Rate("limits.download_rate", &C::limits, &C::Limits::download_rate),
       Number("limits.upload_slots", &C::limits, &C::Limits::upload_slots, 0, 1024),

@@ -85,6 +85,8 @@ class Discovery {
   [[nodiscard]] std::vector<PeerId> Living(const Digest& digest) const;
   // The same of the one room that the blob's swarm is in.
   [[nodiscard]] std::vector<PeerId> LivingInSwarm(const Digest& digest) const;
+  // Of any of these rooms.
+  [[nodiscard]] std::vector<PeerId> LivingIn(index::RoomMask rooms) const;
   // `done` is called once, on the loop; with nothing when no index server answered.
   void AskServers(const index::SwarmAsk& ask,
                   std::function<void(std::optional<index::SwarmAnswer>)> done);
@@ -128,7 +130,6 @@ class Discovery {
   std::vector<PeerId> Askable(std::vector<PeerId> peers, const Digest& digest);
   [[nodiscard]] std::optional<index::Key> KeyOf(const Digest& digest) const;
   void Watch();
-  [[nodiscard]] std::vector<PeerId> LivingIn(index::RoomMask rooms) const;
   void TellOfRevocations();
   void Perform(const index::RosterActions& actions);
   void Sync(const PeerId& peer);

@@ -12,6 +12,7 @@
 #include "agent/config_keys.h"
 #include "agent/doctor.h"
 #include "agent/hosts.h"
+#include "agent/preheat_verb.h"
 #include "agent/registry_setup.h"
 #include "agent/room_verbs.h"
 #include "agent/run.h"
@@ -31,6 +32,7 @@ struct Options {
   int limit = 50;
   std::string after;
   HostsOptions hosts;
+  PreheatOptions preheat;
   RoomOptions room;
   std::string runtime = "containerd";
 };
@@ -157,6 +159,15 @@ void AddRoomVerbs(CLI::App& app, Options& options, Exit& exit,
   list->callback([&] {
     exit = WithAgent(options, [&](const auto& agent) { return ListRooms(agent, options.json); });
   });
+  auto* log = with_config(room->add_subcommand("log", "what stands in a room's feed"));
+  log->add_option("name", options.room.name, "of the room; \"open\" for the open room")->required();
+  log->add_option("--admin", options.admin, "address of the agent's status API");
+  log->add_flag("--json", options.json, "the agent's own answer");
+  log->callback([&] {
+    exit = WithAgent(options, [&](const auto& agent) {
+      return ShowRoomLog(agent, options.room.name, options.json);
+    });
+  });
 }
 
 // What is wrong with the command line, in one sentence.
@@ -256,6 +267,17 @@ int Main(int argc, char** argv) {
   pull->callback([&] {
     exit = WithAgent(
         options, [&](const auto& agent) { return Pull(agent, options.argument, options.json); });
+  });
+  auto* preheat = asks_agent("preheat", "have every host of a room fetch an image");
+  preheat->add_option("image", options.preheat.image, "like docker.io/library/nginx:latest")
+      ->required();
+  preheat->add_option("--room", options.preheat.room, "its name or id, when there are several");
+  preheat->add_option("--expires", options.preheat.expires, "for how long hosts that come fetch it")
+      ->capture_default_str();
+  preheat->add_flag("--withdraw", options.preheat.withdraw, "take back what this host has said");
+  preheat->callback([&] {
+    options.preheat.json = options.json;
+    exit = WithAgent(options, [&](const auto& agent) { return Preheat(agent, options.preheat); });
   });
 
   auto* hosts = app.add_subcommand("hosts", "point the container runtime at the mirror");

@@ -153,6 +153,25 @@ Json ImageSchema(bool found) {
   return image;
 }
 
+Json PreheatSchema() {
+  const Json host =
+      Struct({{"id", String()},
+              {"name", String()},
+              {"state", OneOf({"waiting", "running", "done", "failed", "declined", "silent"})},
+              {"have_bytes", Integer()},
+              {"size", Integer()},
+              {"text", String()}});
+  return Struct({{"id", String()},
+                 {"image", String()},
+                 {"room", String()},
+                 {"state", OneOf({"running", "done", "withdrawn"})},
+                 {"expires", Integer()},
+                 {"have_bytes", Integer()},
+                 {"size", Integer()},
+                 {"hosts", Array(host)}},
+                "`done`: no host is waited for.");
+}
+
 Json Schemas() {
   return Object(
       {{"Error", Struct({{"error", String()}}, "One sentence that says what to do.")},
@@ -164,6 +183,16 @@ Json Schemas() {
                         {"until", Integer()},
                         {"members", Integer()},
                         {"revocations", Integer()}})},
+       {"Message", Struct({{"writer", String()},
+                           {"name", String()},
+                           {"sequence", Integer()},
+                           {"written", Integer()},
+                           {"expires", Integer()},
+                           {"kind", String()},
+                           {"topic", String()},
+                           {"body", Anything()}},
+                          "Of a room's feed. `name` is the writer's, empty when it is not known.")},
+       {"Preheat", PreheatSchema()},
        {"BlobRow", Struct({{"digest", DigestText()},
                            {"size", Integer()},
                            {"state", OneOf({"complete", "partial"})},
@@ -260,11 +289,31 @@ Json RoomPaths(Json paths) {
   paths["/v1/rooms"] = Get("The rooms that this host has joined", Array(Ref("Room")));
   paths["/v1/rooms/reload"] =
       Object({{"post", Operation("Take in what `shoal join` wrote", Content(Anything()))}});
+  paths["/v1/rooms/{id}/feed"] =
+      Get("What stands in a room's feed; `id` may be its name, or \"open\"", Array(Ref("Message")),
+          {"404"}, {InPath("id")});
   paths["/v1/rooms/{id}/revocations"] = Object(
       {{"post",
         WithBody(Operation("Take in what the room's key revoked; on disk when it is answered",
                            Content(Anything()), {"400", "404"}, {InPath("id")}),
                  Struct({{"revocation", String()}}))}});
+  return paths;
+}
+
+Json PreheatPaths(Json paths) {
+  paths["/v1/preheats"] =
+      Get("Preheats that this host has said, the newest first; the last 64", Array(Ref("Preheat")));
+  Json asked = Struct({{"image", String()}});
+  asked["properties"]["room"] = String();
+  asked["properties"]["expires"] = String();
+  paths["/v1/preheats"]["post"] = WithBody(
+      Operation("Have every host of a room fetch an image", Content(Struct({{"id", String()}})),
+                {"400", "403", "404", "503"}, {}, "202"),
+      asked);
+  paths["/v1/preheats/{id}"] = Get("One preheat", Ref("Preheat"), {"404"}, {InPath("id")});
+  paths["/v1/preheats/{id}"]["delete"] =
+      Operation("Take it back; hosts that have the image keep it", Content(Anything()), {"404"},
+                {InPath("id")});
   return paths;
 }
 
@@ -301,7 +350,7 @@ Json Paths() {
   paths["/readyz"]["get"]["responses"]["503"] =
       Object({{"description", Text("not yet, or no longer")},
               {"content", Content(String(), "text/plain")}});
-  return RoomPaths(PullPaths(std::move(paths)));
+  return PreheatPaths(RoomPaths(PullPaths(std::move(paths))));
 }
 
 }  // namespace

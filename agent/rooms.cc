@@ -135,6 +135,54 @@ bool Rooms::IsInRoom(const PeerId& peer, const std::string& room) const {
   return (members_.RoomsOf(ports_.wall(), peer) & bit) != index::kNoRooms;
 }
 
+std::string Rooms::RecordName(index::RoomMask bit) const {
+  if (bit == index::kOpenRoomBit) return std::string(index::kOpenRoom);
+  const std::lock_guard lock(mutex_);
+  const auto it = std::ranges::find(members_.rooms(), bit, &index::Members::Room::bit);
+  return it == members_.rooms().end() ? "" : it->joined.membership.room().Hex();
+}
+
+index::RoomMask Rooms::BitOf(const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  return members_.BitOf(name);
+}
+
+Result<WallTime> Rooms::MayWrite(const std::string& room, const PeerId& writer,
+                                 std::string_view membership) const {
+  if (room == index::kOpenRoom) {
+    if (open_) return WallTime::max();
+    return NoMember();
+  }
+  auto id = index::ParseRoomId(room);
+  if (!id) return id.error();
+  std::unique_lock lock(mutex_);
+  const WallTime now = ports_.wall();
+  const auto* known = members_.Find(*id);
+  if (known == nullptr || members_.OursIn(now, *id) == nullptr) return NoMember();
+  const index::PublicKey key = known->joined.facts.key;
+  // Those that serve bytes must not wait for signatures.
+  lock.unlock();
+  auto shown = index::Membership::Parse(membership, key);
+  if (!shown) return Error{Code::kCorrupt, shown.error().text};
+  lock.lock();
+  known = members_.Find(*id);
+  if (auto holds = shown->Holds(writer, now); !holds) return holds.error();
+  if (known->revocations.Covers(*shown)) {
+    return Error{Code::kDenied, "the membership of peer " + writer.Short() + " is revoked"};
+  }
+  return shown->until() + index::kClockSkew;
+}
+
+std::optional<std::string> Rooms::OwnMembership(const std::string& room) const {
+  if (room == index::kOpenRoom) return open_ ? std::optional<std::string>("") : std::nullopt;
+  auto id = index::ParseRoomId(room);
+  if (!id) return std::nullopt;
+  const std::lock_guard lock(mutex_);
+  const auto* ours = members_.OursIn(ports_.wall(), *id);
+  if (ours == nullptr) return std::nullopt;
+  return ours->text();
+}
+
 std::optional<std::string> Rooms::Question(const index::RoomId& room) const {
   const std::lock_guard lock(mutex_);
   const auto* ours = members_.OursIn(ports_.wall(), room);

@@ -87,6 +87,19 @@ class Rooms {
   [[nodiscard]] Result<Digest> SwarmDigest(const std::string& room, const Digest& digest) const;
   [[nodiscard]] bool IsInRoom(const PeerId& peer, const std::string& room) const;
 
+  // --- the feed ---
+  // The room of one bit as records name it; "" when we have joined none such.
+  [[nodiscard]] std::string RecordName(index::RoomMask bit) const;
+  // The bit of a room by its name, its id's hex, or "open".
+  [[nodiscard]] index::RoomMask BitOf(const std::string& name) const;
+  // Until when `writer`, who may be one that we have never met, or we, may write in `room` by this
+  // membership. Errors: kDenied; kCorrupt for what is not the room key's word at all.
+  [[nodiscard]] Result<WallTime> MayWrite(const std::string& room, const PeerId& writer,
+                                          std::string_view membership) const;
+  // Our membership as it stands beside our messages, "" for the open room; nullopt when we are not
+  // in the room now.
+  [[nodiscard]] std::optional<std::string> OwnMembership(const std::string& room) const;
+
   // --- meetings ---
   // What to show a member of `room`; nullopt when we are not in it.
   [[nodiscard]] std::optional<std::string> Question(const index::RoomId& room) const;

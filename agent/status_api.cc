@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "agent/dashboard.h"
+#include "agent/feed_reply.h"
 #include "agent/openapi.h"
 #include "agent/search_reply.h"
 #include "registry-proxy/image_name.h"
@@ -30,10 +31,6 @@ std::int64_t FromPeers(const fetch::SourceBytes& sources) {
   std::int64_t bytes = 0;
   for (const auto& [peer, count] : sources.peers) bytes += count.count();
   return bytes;
-}
-
-bool IsRead(const AdminRequest& request) {
-  return request.method == "GET" || request.method == "HEAD";
 }
 
 std::string_view StateName(PullState state) {
@@ -73,9 +70,9 @@ AdminReply StatusApi::Route(const AdminRequest& request) {
   const auto is = [&](std::initializer_list<std::string_view> parts) {
     return std::equal(path.begin(), path.end(), parts.begin(), parts.end());
   };
-  // The two trees in which something can be done.
-  const bool may_change =
-      path.size() >= 2 && path[0] == "v1" && (path[1] == "pulls" || path[1] == "rooms");
+  // The trees in which something can be done.
+  const bool may_change = path.size() >= 2 && path[0] == "v1" &&
+                          (path[1] == "pulls" || path[1] == "rooms" || path[1] == "preheats");
   if (!IsRead(request) && !may_change) return WrongMethod(request.method);
   if (path.empty()) return {200, "text/html; charset=utf-8", std::string(DashboardPage())};
   if (is({"healthz"})) return {200, "text/plain", "ok\n"};
@@ -124,6 +121,11 @@ AdminReply StatusApi::Route(const AdminRequest& request) {
       }
     }
     return blob ? JsonReply(*blob) : ErrorReply(blob.error());
+  }
+  if (may_change && path[1] == "preheats") {
+    return PreheatReply({parts_.loop, parts_.preheats, parts_.rooms,
+                         [this](const PeerId& peer) { return NameOf(peer); }},
+                        request);
   }
   if (may_change) return path[1] == "rooms" ? RoomsRoute(request) : PullsRoute(request);
   return ErrorReply({Code::kNotFound, "no such path; /openapi.json lists them"});
@@ -178,6 +180,7 @@ Json StatusApi::Overview() const {
 }
 
 std::string StatusApi::NameOf(const PeerId& peer) const {
+  if (peer == parts_.discovery.self().id()) return parts_.discovery.self().record().name;
   const auto* view = parts_.discovery.roster().Find(peer);
   return view == nullptr ? "" : view->record.record().name;
 }
@@ -438,6 +441,13 @@ AdminReply StatusApi::RoomsRoute(const AdminRequest& request) {
   if (path.size() == 3 && path[2] == "reload" && request.method == "POST") {
     return done(parts_.reload_rooms());
   }
+  if (path.size() == 4 && path[3] == "feed" && IsRead(request)) {
+    return parts_.loop.Ask([&] {
+      const std::string room = parts_.rooms.RecordName(parts_.rooms.BitOf(path[2]));
+      return FeedReply(parts_.feeds.Find(room),
+                       [this](const PeerId& peer) { return NameOf(peer); });
+    });
+  }
   if (path.size() == 4 && path[3] == "revocations" && request.method == "POST") {
     auto room = index::ParseRoomId(path[2]);
     if (!room) return ErrorReply(room.error());
@@ -517,6 +527,14 @@ std::vector<Metric> StatusApi::MakeMetrics() const {
        [this] { return static_cast<double>(parts_.holdings.inventory().blob_count()); }},
       {"shoal_search_images", "Images that can be searched, here or at peers.", Kind::kGauge,
        [this] { return static_cast<double>(parts_.finder.size()); }},
+      {"shoal_feed_messages_total", "Messages of rooms that were given out here.", Kind::kCounter,
+       [this] { return static_cast<double>(parts_.feeds.Counts().given); }},
+      {"shoal_feed_copies_total", "Messages of rooms that came, known ones too.", Kind::kCounter,
+       [this] { return static_cast<double>(parts_.feeds.Counts().copies); }},
+      {"shoal_feed_refused_total", "Messages of rooms that were refused.", Kind::kCounter,
+       [this] { return static_cast<double>(parts_.feeds.Counts().refused); }},
+      {"shoal_feed_standing", "Messages of rooms that stand.", Kind::kGauge,
+       [this] { return static_cast<double>(parts_.feeds.Standing()); }},
       {"shoal_store_bytes", "Bytes in the store.", Kind::kGauge,
        [usage] { return static_cast<double>(usage.bytes.count()); }},
       {"shoal_store_max_bytes", "Bound on the bytes in the store.", Kind::kGauge,

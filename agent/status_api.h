@@ -13,10 +13,12 @@
 #include "agent/asio_loop.h"
 #include "agent/discovery.h"
 #include "agent/event_hub.h"
+#include "agent/feeds.h"
 #include "agent/holder_search.h"
 #include "agent/holdings.h"
 #include "agent/image_finder.h"
 #include "agent/metrics.h"
+#include "agent/preheats.h"
 #include "agent/pulls.h"
 #include "agent/rates.h"
 #include "agent/rooms.h"
@@ -43,6 +45,8 @@ class StatusApi {
     ImageFinder& finder;
     Rooms& rooms;
     EventHub& events;
+    Feeds& feeds;
+    Preheats& preheats;
     // Takes in what `shoal join` wrote. Not on the loop.
     std::function<Status()> reload_rooms;
   };

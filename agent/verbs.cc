@@ -8,6 +8,7 @@
 #include <map>
 #include <thread>
 
+#include "agent/bar.h"
 #include "agent/table.h"
 #include "base/bytes.h"
 #include "base/units.h"
@@ -17,7 +18,6 @@ namespace {
 
 constexpr std::size_t kPageMax = 1000;
 constexpr auto kPollEvery = std::chrono::milliseconds(200);
-constexpr int kBarWidth = 30;
 
 void Print(const std::string& text) { std::fputs(text.c_str(), stdout); }
 
@@ -173,13 +173,6 @@ void PrintFound(const Json& answer) {
   } else if (!Text(answer, "next").empty()) {
     std::fputs("there are more: say more words, or --limit N up to 1000\n", stderr);
   }
-}
-
-std::string Bar(std::int64_t have, std::int64_t size) {
-  const int full = size <= 0 ? kBarWidth : static_cast<int>(have * kBarWidth / size);
-  std::string bar = "[";
-  for (int i = 0; i < kBarWidth; ++i) bar += i < full ? '=' : (i == full ? '>' : ' ');
-  return bar + "]";
 }
 
 // Draws over what it drew before.

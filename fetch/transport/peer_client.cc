@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::size_t kPeersBytesMax = 512 << 10;
 constexpr std::size_t kPeersMax = 100;
+constexpr std::size_t kSmallAnswerBytesMax = 1024;
 constexpr Duration kAnswerTime = std::chrono::seconds(5);
 // Whoever asks a swarm waits far shorter; a later answer still names members.
 constexpr Duration kSwarmTime = std::chrono::seconds(1);
@@ -86,16 +87,42 @@ void PeerClient::FetchKeys(const PeerId& peer, const index::Endpoint& endpoint, 
 void PeerClient::Meet(const PeerId& peer, const index::Endpoint& endpoint,
                       const index::RoomId& room, std::string question,
                       std::function<void(Result<std::string>)> done) {
+  HttpCall call = Post(peer, endpoint, "/p2p/v1/rooms/" + room.Hex(), std::move(question));
+  Ask(std::move(call), index::kMeetingAnswerBytesMax, std::move(done));
+}
+
+HttpCall PeerClient::Post(const PeerId& peer, const index::Endpoint& endpoint,
+                          const std::string& path, std::string body) {
   HttpCall call;
   call.method = "POST";
-  call.url = PeerUrl(peer, endpoint, "/p2p/v1/rooms/" + room.Hex());
+  call.url = PeerUrl(peer, endpoint, path);
   call.headers = {{"Accept-Encoding", "zstd"}};
-  call.body = std::move(question);
+  call.body = std::move(body);
   call.peer = HttpCall::ToPeer{endpoint, peer};
   call.connect_timeout = std::chrono::seconds(2);
   call.stall_timeout = kAnswerTime;
   call.total_timeout = kAnswerTime * 4;
-  Ask(std::move(call), index::kMeetingAnswerBytesMax, std::move(done));
+  return call;
+}
+
+void PeerClient::SendFeed(const PeerId& peer, const index::Endpoint& endpoint,
+                          const std::string& room, const index::FeedFrame& frame,
+                          std::function<void(Result<index::FeedFrame>)> done) {
+  Ask(Post(peer, endpoint, "/p2p/v1/feed/" + room, index::EncodeFeedFrame(frame)),
+      index::kFeedFrameBytesMax, [done = std::move(done)](Result<std::string> body) {
+        if (!body) return done(body.error());
+        done(index::DecodeFeedFrame(*body));
+      });
+}
+
+void PeerClient::AnswerFeed(const PeerId& peer, const index::Endpoint& endpoint,
+                            const std::string& room, std::uint64_t sequence, std::string body,
+                            std::function<void(Status)> done) {
+  Ask(Post(peer, endpoint, "/p2p/v1/feed/" + room + "/" + std::to_string(sequence),
+           std::move(body)),
+      kSmallAnswerBytesMax, [done = std::move(done)](const Result<std::string>& answer) {
+        done(answer ? Ok() : Status(answer.error()));
+      });
 }
 
 void PeerClient::AskSwarm(const PeerId& peer, const index::Endpoint& endpoint,

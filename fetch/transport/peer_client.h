@@ -6,6 +6,7 @@
 
 #include "base/digest.h"
 #include "fetch/transport/http_client.h"
+#include "index/feed_frame.h"
 #include "index/inventory.h"
 #include "index/record.h"
 #include "index/room_key.h"
@@ -33,8 +34,16 @@ class PeerClient {
   // room  as records name it.
   void AskSwarm(const PeerId& peer, const index::Endpoint& endpoint, const std::string& room,
                 const index::SwarmAsk& ask, std::function<void(Result<index::SwarmAnswer>)> done);
+  // A frame of the room's feed: what the peer says back. Errors besides: kDenied.
+  void SendFeed(const PeerId& peer, const index::Endpoint& endpoint, const std::string& room,
+                const index::FeedFrame& frame, std::function<void(Result<index::FeedFrame>)> done);
+  // What we say to one message of the peer.
+  void AnswerFeed(const PeerId& peer, const index::Endpoint& endpoint, const std::string& room,
+                  std::uint64_t sequence, std::string body, std::function<void(Status)> done);
 
  private:
+  static HttpCall Post(const PeerId& peer, const index::Endpoint& endpoint, const std::string& path,
+                       std::string body);
   void Get(std::optional<PeerId> peer, const index::Endpoint& endpoint, const std::string& path,
            std::size_t max_bytes, std::function<void(Result<std::string>)> done);
   void Ask(HttpCall call, std::size_t max_bytes, std::function<void(Result<std::string>)> done);

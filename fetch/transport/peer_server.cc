@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::string_view kBlobsPath = "/p2p/v1/blobs/";
 constexpr std::string_view kRoomsPath = "/p2p/v1/rooms/";
+constexpr std::string_view kFeedPath = "/p2p/v1/feed/";
 constexpr std::int64_t kMapWaitMsMax = 10'000;
 constexpr std::int64_t kFirstMapWaitMs = 200;
 constexpr std::size_t kOptionsMax = 64;
@@ -125,8 +126,10 @@ void PeerServer::Handle(HttpRequest request, HttpServer::Responder respond) {
   const std::string_view path = PathOf(request.target);
   const bool swarm = path.starts_with(kBlobsPath) && path.ends_with("/swarm");
   const bool meet = path.starts_with(kRoomsPath);
-  if (request.method != (swarm || meet ? "POST" : "GET")) {
-    return respond(Refuse(405, swarm || meet ? "this is asked by POST" : "this is asked by GET"));
+  const bool feed = path.starts_with(kFeedPath);
+  const bool posted = swarm || meet || feed;
+  if (request.method != (posted ? "POST" : "GET")) {
+    return respond(Refuse(405, posted ? "this is asked by POST" : "this is asked by GET"));
   }
   if (path == "/p2p/v1/record") {
     ports_.loop.Post([self = shared_from_this(), respond = std::move(respond)] {
@@ -149,6 +152,7 @@ void PeerServer::Handle(HttpRequest request, HttpServer::Responder respond) {
     });
     return;
   }
+  if (feed) return Feed(request, std::move(respond));
   if (path == "/p2p/v1/keys") return Keys(request, std::move(respond));
   if (!path.starts_with(kBlobsPath)) return respond(Refuse(404, "no such path"));
 
@@ -170,6 +174,41 @@ void PeerServer::Meet(const HttpRequest& request, HttpServer::Responder respond)
     auto answer = self->ports_.gate.meet(peer, room, body);
     if (answer) return respond(JsonReply(*std::move(answer), zstd));
     respond(answer.error().code == Code::kDenied ? NoRoom() : Refuse(400, answer.error().text));
+  });
+}
+
+void PeerServer::Feed(const HttpRequest& request, HttpServer::Responder respond) {
+  // "<room>", or "<room>/<number>" for what is said to one message.
+  const std::string_view rest = PathOf(request.target).substr(kFeedPath.size());
+  const std::size_t slash = rest.find('/');
+  const std::string room(rest.substr(0, slash));
+  if (slash != std::string_view::npos) {
+    const std::string_view text = rest.substr(slash + 1);
+    std::uint64_t sequence = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), sequence);
+    if (error != std::errc() || end != text.data() + text.size()) {
+      return respond(Refuse(400, "the number of a message must be a number"));
+    }
+    ports_.loop.Post([self = shared_from_this(), peer = *request.peer, room, sequence,
+                      body = request.body, respond = std::move(respond)] {
+      const Status taken = self->ports_.feed_answer(peer, room, sequence, body);
+      if (taken) return respond(JsonReply("{}", false));
+      const Code code = taken.error().code;
+      respond(code == Code::kDenied
+                  ? NoRoom()
+                  : Refuse(code == Code::kNotFound ? 404 : 400, taken.error().text));
+    });
+    return;
+  }
+  ports_.pool.Post([self = shared_from_this(), peer = *request.peer, room, body = request.body,
+                    zstd = TakesZstd(request), respond = std::move(respond)] {
+    auto frame = index::DecodeFeedFrame(body);
+    if (!frame) return respond(Refuse(400, frame.error().text));
+    self->ports_.loop.Post([self, peer, room, zstd, respond, frame = *std::move(frame)] {
+      const auto answer = self->ports_.feed(peer, room, frame);
+      if (!answer) return respond(NoRoom());
+      respond(JsonReply(index::EncodeFeedFrame(*answer), zstd));
+    });
   });
 }
 

@@ -12,6 +12,7 @@
 #include "fetch/transport/fetcher.h"
 #include "fetch/transport/http_server.h"
 #include "fetch/upload_desk.h"
+#include "index/feed_frame.h"
 #include "index/inventory.h"
 #include "index/swarm_table.h"
 
@@ -47,6 +48,15 @@ struct PeerServerPorts {
   // when the asker or we are not in the room.
   std::function<Result<index::SwarmAnswer>(const std::string& room, const index::SwarmAsk&)> swarm;
   PeerGate gate;
+  // A frame of a room's feed from this peer: what is said back. Errors: kDenied when the peer or we
+  // are not in the room.
+  std::function<Result<index::FeedFrame>(const PeerId&, const std::string& room,
+                                         const index::FeedFrame&)>
+      feed;
+  // The peer's answer to our message of this number. Errors besides: kNotFound, kInvalid.
+  std::function<Status(const PeerId&, const std::string& room, std::uint64_t sequence,
+                       const std::string& body)>
+      feed_answer;
 };
 
 class PeerServer : public std::enable_shared_from_this<PeerServer> {
@@ -66,6 +76,7 @@ class PeerServer : public std::enable_shared_from_this<PeerServer> {
   };
 
   void Meet(const HttpRequest& request, HttpServer::Responder respond);
+  void Feed(const HttpRequest& request, HttpServer::Responder respond);
   void Keys(const HttpRequest& request, HttpServer::Responder respond);
   void Swarm(const HttpRequest& request, const Digest& digest, HttpServer::Responder respond);
   void Map(const HttpRequest& request, const Digest& digest, HttpServer::Responder respond);

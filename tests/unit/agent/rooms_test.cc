@@ -188,5 +188,28 @@ TEST(OpenRoomTest, HasEverybodyAndNamesBlobsAsTheyAre) {
   EXPECT_EQ(host.rooms_->Names(host.rooms_->Ours()), std::vector<std::string>{"open"});
 }
 
+TEST_F(RoomsTest, WhoMayWriteIsSaidByTheMembershipBesideTheMessage) {
+  Host one(1);
+  one.Join(1);
+  ASSERT_TRUE(one.Open());
+  const std::string room = IdOf(1).Hex();
+  const auto own = one.rooms_->OwnMembership(room);
+  ASSERT_TRUE(own);
+  EXPECT_TRUE(one.rooms_->MayWrite(room, HostNo(1), *own));
+  // One that was never met.
+  const auto theirs = index::RoomMade(RoomNo(1), HostNo(2)).text();
+  EXPECT_TRUE(one.rooms_->MayWrite(room, HostNo(2), theirs));
+  EXPECT_EQ(one.rooms_->MayWrite(room, HostNo(3), theirs).error().code, Code::kDenied);
+  EXPECT_EQ(one.rooms_->MayWrite(room, HostNo(2), "").error().code, Code::kCorrupt);
+  const auto foreign = index::RoomMade(RoomNo(2), HostNo(2)).text();
+  EXPECT_EQ(one.rooms_->MayWrite(room, HostNo(2), foreign).error().code, Code::kCorrupt);
+  ASSERT_TRUE(one.Revoke(1, 2));
+  EXPECT_EQ(one.rooms_->MayWrite(room, HostNo(2), theirs).error().code, Code::kDenied);
+  // Rooms that we are not in.
+  EXPECT_FALSE(one.rooms_->MayWrite("open", HostNo(2), ""));
+  EXPECT_FALSE(one.rooms_->OwnMembership("open"));
+  EXPECT_FALSE(one.rooms_->MayWrite(IdOf(2).Hex(), HostNo(2), foreign));
+}
+
 }  // namespace
 }  // namespace shoal::agent
