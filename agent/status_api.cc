@@ -456,7 +456,7 @@ AdminReply StatusApi::RoomsRoute(const AdminRequest& request) {
     return done(parts_.rooms.Revoke(*room, *text));
   }
   if (path.size() == 2 || (path.size() == 3 && path[2] == "reload") ||
-      (path.size() == 4 && path[3] == "revocations")) {
+      (path.size() == 4 && (path[3] == "revocations" || path[3] == "feed"))) {
     return WrongMethod(request.method);
   }
   return ErrorReply({Code::kNotFound, "no such path; /openapi.json lists them"});

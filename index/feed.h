@@ -110,6 +110,11 @@ class Feed {
   void CheckInvariants() const;
 
  private:
+  // Of those who named a message that is not here.
+  static constexpr std::size_t kNamedByMax = 4;
+  // How often what has ended is looked for.
+  static constexpr Duration kSweepEvery = std::chrono::seconds(5);
+
   struct Link {
     bool pushed = true;
     Time since;

@@ -1,7 +1,11 @@
 """The feed of a room, and preheat upon it: one word, and every member fetches an image."""
 
+import contextlib
 import json
+import os
+import pty
 import signal
+import subprocess
 
 import pytest
 
@@ -216,6 +220,28 @@ def test_ctrl_c_stops_the_watching_and_withdraw_the_fetching(rig):
             p["state"] == "failed" for p in agent.get("/v1/pulls") if p.get("image")))
     assert [m["body"].get("withdrawn") for m in log_of(b, room)] == [True]
     assert "withdrawn" in a.verb("room", "log", "team-a", check=True).stdout
+
+
+def test_a_bar_over_the_room_is_drawn_on_a_terminal(rig):
+    image = make_image("team/app", layer_sizes=(8 << 20,))
+    registry = rig.registry()
+    registry.push(image)
+    registry.host.shape("40mbit")
+    _, (a, _) = room_of(rig, registry, "ab")
+    ours, theirs = pty.openpty()
+    command = a.host.command(BINARY, "preheat", registry.reference(image))
+    preheat = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL,
+                               stdout=theirs)
+    os.close(theirs)
+    drawn = b""
+    with contextlib.suppress(OSError):  # how a terminal without a writer ends
+        while some := os.read(ours, 65536):
+            drawn += some
+    os.close(ours)
+    assert preheat.wait(60) == 0
+    bars = [line for line in drawn.decode().splitlines() if "[" in line and "hosts have it" in line]
+    assert len({bar.count("=") for bar in bars}) >= 3, drawn
+    assert bars[-1].count("=") == 30 and "2 of 2 hosts have it" in bars[-1]
 
 
 def test_an_agent_in_no_room_says_so(rig):

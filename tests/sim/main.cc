@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <string>
 
+#include "tests/sim/feed_room.h"
 #include "tests/sim/scenario.h"
 
 namespace shoal::sim {
@@ -15,7 +16,20 @@ std::string Names() {
     names.append(18 - std::min<std::size_t>(17, std::string(scenario.name).size()), ' ');
     names += std::string(scenario.about) + "\n";
   }
+  names += "  feed              messages to all members of a room; takes --hosts, --seed, --loss\n";
   return names;
+}
+
+int RunFeed(const Options& options) {
+  FeedRoomOptions room;
+  if (options.hosts > 0) room.hosts = options.hosts;
+  room.seed = options.seed;
+  room.loss = options.loss;
+  const FeedRoomResult result = RunFeedRoom(room);
+  std::fputs(ToTable(room, result).c_str(), stdout);
+  if (result.all_given()) return 0;
+  std::printf("FAILED not every member was given every message\n");
+  return 1;
 }
 
 int Main(int argc, char** argv) {
@@ -37,6 +51,7 @@ int Main(int argc, char** argv) {
   app.add_option("--watch", options.watch, "say how it goes, every so many simulated seconds");
   app.footer(Names());
   CLI11_PARSE(app, argc, argv);
+  if (options.scenario == "feed") return RunFeed(options);
   const Scenario* scenario = FindScenario(options.scenario);
   if (scenario == nullptr) {
     std::fprintf(stderr, "there is no scenario \"%s\"\n%s", options.scenario.c_str(),
