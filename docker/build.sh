@@ -15,12 +15,14 @@ if [ -n "$missing" ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
 fi
 
-# Compiled as the release preset does, without the debug information.
-cmake -S "$source" -B /tmp/build -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-  -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O2 -DNDEBUG" -DSHOAL_TESTS=OFF \
-  -DCMAKE_INSTALL_PREFIX=/usr -DCMAKE_CXX_COMPILER_LAUNCHER="$(command -v ccache || true)"
-cmake --build /tmp/build --target shoal
-install -D -s /tmp/build/agent/shoal "$out/usr/bin/shoal"
+# Exactly as ./dev build does: where a cache of compilations is lent, what it built is found there.
+export CCACHE_BASEDIR="$source" CCACHE_NOHASHDIR=1 \
+  CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime,locale
+cd "$source"
+cmake --preset release -DSHOAL_TESTS=OFF -DCMAKE_INSTALL_PREFIX=/usr \
+  -DCMAKE_CXX_COMPILER_LAUNCHER="$(command -v ccache || true)"
+cmake --build build/release --target shoal
+install -D -s build/release/agent/shoal "$out/usr/bin/shoal"
 
 # The libraries it is linked with, and the loader, at the places where the loader looks.
 ldd "$out/usr/bin/shoal" | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p; s/^\s*\(\/[^ ]*\) .*/\1/p' |
@@ -38,4 +40,4 @@ echo 'root:x:0:
 shoal:x:65532:' >"$out/etc/group"
 chown 65532:65532 "$out/var/lib/shoal"
 chmod 700 "$out/var/lib/shoal"
-rm -rf /tmp/build
+rm -rf build
