@@ -67,9 +67,16 @@ void Download::Impl::AddHolders(const std::vector<PeerId>& peers) {
       continue;
     }
     // The table is full: whoever turned out to have nothing makes room. Bans are remembered.
-    const auto idle = std::ranges::find_if(holders_, [](const Holder& holder) {
-      return holder.state == Holder::State::kNot || holder.state == Holder::State::kGone;
-    });
+    const auto any_of = [this](Holder::State one, Holder::State other) {
+      return std::ranges::find_if(holders_, [&](const Holder& holder) {
+        return holder.state == one || holder.state == other;
+      });
+    };
+    auto idle = any_of(Holder::State::kNot, Holder::State::kGone);
+    // For the lead so does whoever was not asked yet.
+    if (idle == holders_.end() && lead_ == peer) {
+      idle = any_of(Holder::State::kQueued, Holder::State::kQueued);
+    }
     if (idle == holders_.end()) return;
     fresh.state = idle->state;
     *idle = std::move(fresh);
@@ -86,12 +93,13 @@ void Download::Impl::AskMaps() {
   if (lead != nullptr && lead->state == Holder::State::kNot && now_ >= lead->map_at) {
     SetState(lead_at_, Holder::State::kQueued);
   }
-  if (room_changed_ && !queued_.empty()) AskQueued();
+  const bool due = room_changed_ || now_ >= first_maps_at_;
+  if (due && !queued_.empty()) AskQueued();
   if (now_ < holders_at_) return;
   for (const int at : holding_) {
     const Holder& holder = holders_[at];
-    const bool due = holder.map_request == 0 && now_ >= holder.map_at;
-    if (due && holder.score.MayAsk(now_)) AskMap(at, holder.known);
+    const bool old = holder.map_request == 0 && now_ >= holder.map_at;
+    if (old && holder.score.MayAsk(now_)) AskMap(at, holder.known);
   }
   LookAtHolders();
 }
@@ -101,6 +109,7 @@ void Download::Impl::LookAtHolders() {
   const auto at = [&](Time time) {
     if (time > now_) WakeAt(time);
   };
+  if (first_maps_at_ != kNever) at(first_maps_at_);
   for (const int index : holding_) {
     const Holder& holder = holders_[index];
     at(holder.score.usable_at());
@@ -117,10 +126,25 @@ void Download::Impl::AskQueued() {
     const bool failing = !holder.score.proven() && holder.score.failures_in_row() > 0;
     if (holder.known > 0 && !failing) ++active;
   }
+  if (now_ >= first_maps_since_ + kFirstMapsTime) {
+    const auto times = (now_ - first_maps_since_) / kFirstMapsTime;
+    first_maps_ =
+        std::max<std::int64_t>(0, first_maps_ - times * kFirstMapsAnew * limits_.holders_max);
+    first_maps_since_ = now_;
+  }
+  first_maps_at_ = kNever;
   std::vector<int> asked;
   for (const int at : queued_) {
     // The lead has a place of its own: from it comes what nobody else has.
-    if (active >= limits_.holders_max && lead_ != holders_[at].id) continue;
+    if (lead_ != holders_[at].id) {
+      if (active >= limits_.holders_max) continue;
+      if (first_maps_ >= kFirstMapsMax * limits_.holders_max) {
+        first_maps_at_ = first_maps_since_ + kFirstMapsTime;
+        WakeAt(first_maps_at_);
+        continue;
+      }
+      ++first_maps_;
+    }
     asked.push_back(at);
     ++active;
   }
@@ -164,6 +188,9 @@ void Download::Impl::TakeMap(int at, const HolderMap& map) {
   any_map_ = true;
   if (lost_lead_ == holder.id) lost_lead_.reset();
   const CandidateId before = holder.candidate;
+  if (holder.state == Holder::State::kAsking && map.have.count() > 0) {
+    first_maps_ = std::max<std::int64_t>(0, first_maps_ - 1);
+  }
   SetState(at, Holder::State::kHolding);
   if (!Place(holder, map.chain)) return Withdraw(at, Holder::State::kNot);
   if (!Supports(holder)) Uncount(holder);

@@ -58,6 +58,13 @@ inline constexpr std::size_t kReadersMax = 1024;
 inline constexpr Duration kLeadAgain = std::chrono::milliseconds(20);
 // A member that has nothing yet was asked; it may be asked again at its next word.
 inline constexpr Duration kMemberPause = std::chrono::milliseconds(50);
+// A host asks so many peers for their first map, as a multiple of limits.holders_max, and then only
+// as many as kFirstMapsTime brings anew, as long as they have nothing: a large swarm that begins
+// has thousands of members and no piece, and whoever is asked asks back. The lead is asked all the
+// same.
+inline constexpr int kFirstMapsMax = 16;
+inline constexpr int kFirstMapsAnew = 4;
+inline constexpr Duration kFirstMapsTime = std::chrono::milliseconds(100);
 // A busy holder is asked again not before, and not later than.
 inline constexpr Duration kBusyMin = std::chrono::milliseconds(5);
 inline constexpr Duration kBusyMax = std::chrono::seconds(1);
@@ -392,11 +399,14 @@ class Download::Impl {
   std::string marks_;                 // a byte of each: what is searched
   // Most of the peers that we know have nothing for us: what happens at each event looks at lists
   // of those that matter, and at times before which nothing is due.
-  std::vector<int> holding_;  // holders in State::kHolding, ascending
-  std::vector<int> queued_;   // in State::kQueued, ascending
-  std::vector<int> asking_;   // in State::kAsking, ascending
-  bool room_changed_ = true;  // those that are queued may have a place now
-  Time holders_at_ = kNever;  // nothing is due at any holder before
+  std::vector<int> holding_;     // holders in State::kHolding, ascending
+  std::vector<int> queued_;      // in State::kQueued, ascending
+  std::vector<int> asking_;      // in State::kAsking, ascending
+  bool room_changed_ = true;     // those that are queued may have a place now
+  Time holders_at_ = kNever;     // nothing is due at any holder before
+  std::int64_t first_maps_ = 0;  // asked in vain as far as we know, less those that time brought
+  Time first_maps_since_{};
+  Time first_maps_at_ = kNever;  // some that are queued may be asked then
   std::map<RequestId, Request> requests_;
   std::vector<Request*> byte_requests_;  // those that are not for maps, ascending
   Time requests_at_ = kNever;            // none is to be looked at before

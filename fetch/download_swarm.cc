@@ -184,6 +184,8 @@ void Download::Impl::OnBusy(RequestId id, Duration retry, const std::vector<Peer
   WakeAt(holder.busy_until);
   if (!busy_since_) busy_since_ = now_;
   if (now_ < *busy_since_ + kBusyPatience) peer_progress_at_ = now_;
+  // They were given pieces.
+  first_maps_ = std::max<std::int64_t>(0, first_maps_ - std::ssize(others));
   for (const PeerId& peer : others) OnMember(peer);
 }
 

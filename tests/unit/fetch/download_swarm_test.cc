@@ -350,6 +350,47 @@ TEST(DownloadSwarmTest, MembersThatHadNothingAreAskedAgainWithOurFirstPiece) {
 
 // One of several pieces.
 
+TEST(DownloadSwarmTest, ALargeSwarmThatHasNothingIsNotAskedWithoutBound) {
+  DownloadLimits limits = Arbitrated();
+  limits.holders_max = 4;
+  DownloadRig rig(true, limits);
+  rig.Start();
+  rig.Resolved();
+  int asked = 0;
+  int next = 0;
+  for (const Time end = rig.now + 300ms; rig.now < end; rig.Pass(10ms)) {
+    for (int k = 0; k < 16; ++k) rig.Member(Peer(next++ % 200 + 2));
+    for (const FetchMap& map : rig.Take<FetchMap>()) {
+      ++asked;
+      rig.Failed(map.id, Code::kNotFound);
+    }
+  }
+  EXPECT_GE(asked, 16 * 4 + 2 * 16) << "some may have a piece by now";
+  EXPECT_LE(asked, 16 * 4 + 4 * 16);
+  // Whoever is worth more finds room among all those that wait.
+  rig.Take<FetchMap>();
+  rig.Swarm({.lead = Peer(1)});
+  EXPECT_EQ(rig.TakeOne<FetchMap>().peer, Peer(1));
+}
+
+TEST(DownloadSwarmTest, PeersThatHavePiecesAreAskedAsSoonAsTheyAreKnown) {
+  DownloadLimits limits = Arbitrated();
+  limits.holders_max = 4;
+  DownloadRig rig(true, limits);
+  rig.Start();
+  rig.Resolved();
+  std::set<PeerId> asked;
+  for (int n = 1; n <= 100; ++n) {
+    rig.Member(Peer(n));
+    for (const FetchMap& map : rig.Take<FetchMap>()) {
+      asked.insert(map.peer);
+      rig.AnswerMap(map.id, DownloadRig::Map("*..."));
+      rig.Gone(map.peer);
+    }
+  }
+  EXPECT_EQ(asked.size(), 100U);
+}
+
 TEST(DownloadSwarmTest, NamesFurtherPiecesAndTakesTheOneThatIsChosen) {
   DownloadRig rig;
   rig.Start({Peer(1)});
