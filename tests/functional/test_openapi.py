@@ -1,5 +1,6 @@
 """The status API does what /openapi.json says, and tells what happens."""
 
+import contextlib
 import json
 import re
 
@@ -166,5 +167,7 @@ def test_events_tell_what_happens(rig):
             if kind in ("fetch", "pull"):
                 checker.check({"$ref": f"#/components/schemas/{kind.title()}"}, event, kind)
     a.stop()
-    assert response.read() is not None  # an agent that stops ends the stream
+    # An agent that stops ends the stream; in the middle, where it stops before the last part is out.
+    with contextlib.suppress(web.http.client.IncompleteRead):
+        response.read()
     connection.close()
