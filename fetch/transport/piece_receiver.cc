@@ -37,8 +37,8 @@ constexpr std::string_view kBusyHeader = "shoal-busy-ms";
 constexpr std::string_view kTryHeader = "shoal-try";
 constexpr std::size_t kTryMax = 16;
 constexpr std::size_t kBusyBytesMax = 4096;
-// TLS hands out 16 KiB at a time. What is written at once lies in the page cache in fewer and larger
-// folios: cheaper to write, and to send again.
+// TLS hands out 16 KiB at a time. What is written at once lies in the page cache in fewer and
+// larger folios: cheaper to write, and to send again.
 constexpr std::size_t kWriteBytes = std::size_t{256} << 10;
 
 std::optional<HolderBusy> ReadBusy(const HttpHead& head) {

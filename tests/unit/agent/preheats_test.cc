@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "index/keyfile/room_files.h"
 #include "tests/unit/index/adapters/temp_dir.h"
 #include "tests/unit/index/rooms.h"

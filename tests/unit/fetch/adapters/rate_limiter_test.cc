@@ -10,16 +10,11 @@
 #include "fetch/transport/curl_call.h"
 #include "fetch/transport/http_client.h"
 #include "tests/unit/fetch/adapters/http_probe.h"
-#include "tests/unit/support/script_server.h"
 
 namespace shoal::fetch {
 namespace {
 
 using namespace std::chrono_literals;
-using test::Answer;
-using test::ScriptReply;
-using test::ScriptServer;
-using test::SeenRequest;
 
 TlsIdentity Identity(int seed) {
   index::KeySeed bytes{};
