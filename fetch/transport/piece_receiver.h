@@ -78,8 +78,6 @@ class PieceReceiver final : public HttpSink, public ByteSink {
  private:
   bool Begin();
   bool TakeSome(ByteSpan bytes);
-  // Errors: false once stopped. A claim that was lost is none.
-  bool WriteKept();
   bool EndPiece();
   bool Stop(Error error);
 
@@ -99,12 +97,12 @@ class PieceReceiver final : public HttpSink, public ByteSink {
   Bytes position_;
   std::optional<ChainHasher> hasher_;
   enum class Way {
-    kDirect,  // we hold the piece's claim and write as bytes come, kWriteBytes at a time
-    kAside,   // another does: the piece's bytes wait in kept_
+    kDirect,  // we hold the piece's claim and write as bytes come
+    kAside,   // another does: the piece's bytes wait in aside_
     kLost,    // it was taken over while we wrote; only hashed from there on
   };
   Way way_ = Way::kAside;
-  std::vector<std::byte> kept_;  // the piece's last bytes, not written yet
+  std::vector<std::byte> aside_;
   bool finished_ = false;
 };
 
