@@ -1,10 +1,6 @@
 """Starting, or not starting with one sentence that says what to do; verbs and exit codes."""
 
-import contextlib
 import json
-import os
-import pty
-import subprocess
 
 import pytest
 
@@ -12,6 +8,7 @@ from rig import faulty as fault
 from rig.agent import BINARY, CONFIG, DATA
 from rig.image import make_image
 from rig.process import wait_until
+from rig.terminal import drawn_by
 
 
 def refused(agent, status, *words):
@@ -296,19 +293,11 @@ def test_a_pull_draws_bars_on_a_terminal_and_lines_elsewhere(rig, faulty):
     registry.faults.append(fault.slow(4 << 20))
     a = rig.agent("a", [registry])
     reference = f"{registry.name}/{image.repository}:{image.tag}"
-    ours, theirs = pty.openpty()
-    pull = subprocess.Popen([str(part) for part in a.host.command(BINARY, "pull", reference)],
-                            stdin=subprocess.DEVNULL, stdout=theirs)
-    os.close(theirs)
-    drawn = b""
-    with contextlib.suppress(OSError):  # how a terminal without a writer ends
-        while some := os.read(ours, 65536):
-            drawn += some
-    os.close(ours)
-    assert pull.wait(60) == 0
-    frames = drawn.decode().split("\x1b[3A")  # config and two layers, drawn over each time
+    code, drawn = drawn_by(a.host.command(BINARY, "pull", reference))
+    assert code == 0
+    frames = drawn.split("\x1b[3A")  # config and two layers, drawn over each time
     assert len(frames) >= 3, drawn
-    large = [line for line in drawn.decode().splitlines()
+    large = [line for line in drawn.splitlines()
              if image.layers[1].digest[:19] in line and "[" in line]
     assert len({line.count("=") for line in large}) >= 3, "the bar grows"
     assert large[-1].count("=") == 30

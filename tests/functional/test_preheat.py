@@ -1,11 +1,7 @@
 """The feed of a room, and preheat upon it: one word, and every member fetches an image."""
 
-import contextlib
 import json
-import os
-import pty
 import signal
-import subprocess
 
 import pytest
 
@@ -13,6 +9,7 @@ from rig.agent import BINARY
 from rig.image import make_image
 from rig.process import wait_until
 from rig.room import CLOSED, NO_ROOM, asks, make_room, peer_id, rooms_of
+from rig.terminal import drawn_by
 
 HOSTS = "abcdefgh"
 
@@ -228,18 +225,9 @@ def test_a_bar_over_the_room_is_drawn_on_a_terminal(rig):
     registry.push(image)
     registry.host.shape("40mbit")
     _, (a, _) = room_of(rig, registry, "ab")
-    ours, theirs = pty.openpty()
-    command = a.host.command(BINARY, "preheat", registry.reference(image))
-    preheat = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL,
-                               stdout=theirs)
-    os.close(theirs)
-    drawn = b""
-    with contextlib.suppress(OSError):  # how a terminal without a writer ends
-        while some := os.read(ours, 65536):
-            drawn += some
-    os.close(ours)
-    assert preheat.wait(60) == 0
-    bars = [line for line in drawn.decode().splitlines() if "[" in line and "hosts have it" in line]
+    code, drawn = drawn_by(a.host.command(BINARY, "preheat", registry.reference(image)))
+    assert code == 0
+    bars = [line for line in drawn.splitlines() if "[" in line and "hosts have it" in line]
     assert len({bar.count("=") for bar in bars}) >= 3, drawn
     assert bars[-1].count("=") == 30 and "2 of 2 hosts have it" in bars[-1]
 
