@@ -353,6 +353,7 @@ bool Download::finished() const { return impl_->finished(); }
 bool Download::leads() const { return impl_->leads(); }
 const SourceBytes& Download::sources() const { return impl_->sources(); }
 const Digest& Download::digest() const { return impl_->digest(); }
+bool Download::doubtful() const { return impl_->doubtful(); }
 void Download::CheckInvariants() const { impl_->CheckInvariants(); }
 
 }  // namespace shoal::fetch

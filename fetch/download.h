@@ -242,6 +242,9 @@ class Download {
   [[nodiscard]] bool leads() const;  // the upstream is ours to ask, by an arbiter's word
   [[nodiscard]] const SourceBytes& sources() const;
   [[nodiscard]] const Digest& digest() const;
+  // Holders contradict each other and nothing has shown yet who is right: what is here passed under
+  // a chain that may turn out false. No reader should be let at it.
+  [[nodiscard]] bool doubtful() const;
 
   void CheckInvariants() const;
 

@@ -125,8 +125,24 @@ bool Download::Impl::ShouldSwitch(CandidateId id, const Chain& chain) const {
   // Whoever answers first is not preferred to those whose answers are under way.
   const bool heard = !AnyFirstMapPending();
   if (!opposed) return losses.empty() || (heard && !AnyFromUpstream(losses));
-  if (!heard || !ClaimsLast(id) || ClaimsLast(chain_id_)) return false;
+  if (!heard) return false;
+  if (ClaimsLast(id) == ClaimsLast(chain_id_)) {
+    // While it costs nothing, more holders are believed than the one that answered first.
+    return losses.empty() && Supporters(id) > Supporters(chain_id_);
+  }
+  if (!ClaimsLast(id)) return false;
   return end_failed_ || (losses.size() <= kCheapLoss && !AnyFromUpstream(losses));
+}
+
+bool Download::Impl::doubtful() const {
+  if (finished_ || !chain_ || alone_ || choice_.chains().empty()) return false;
+  if (have().Has(chain_->geometry().last())) return false;
+  if (from_upstream_.count() == have().count()) return false;
+  // Its last piece tells; without that the word of most has to do.
+  if (ClaimsLast(chain_id_)) return true;
+  return std::ranges::any_of(choice_.chains(), [&](const auto& candidate) {
+    return Supporters(candidate.first) >= Supporters(chain_id_);
+  });
 }
 
 std::optional<CandidateId> Download::Impl::BestCandidate() const {

@@ -211,6 +211,7 @@ class Download::Impl {
   [[nodiscard]] bool leads() const { return we_lead_; }
   [[nodiscard]] const SourceBytes& sources() const { return sources_; }
   [[nodiscard]] const Digest& digest() const { return digest_; }
+  [[nodiscard]] bool doubtful() const;
 
  private:
   void Emit(DownloadAction action) { out_->push_back(std::move(action)); }

@@ -115,13 +115,13 @@ int Download::Impl::SlotsOf(const Holder& holder) const {
 
 std::optional<Download::Impl::Choice> Download::Impl::Choose(int at, std::int32_t budget) {
   const Holder& holder = holders_[at];
-  const bool first = have().count() == 0 && asked_pieces_ == 0 && upstream_request_ == 0;
-  const PieceIndex head = picker_.Window().first;
-  if (first && holder.can.Has(head)) return Choice{{head, 1}};
   const PieceIndex last = chain_->geometry().last();
-  if (!first && holder.can.Has(last) && picker_.Free(last) && WantsLastEarly()) {
-    return Choice{{last, 1}, true};
-  }
+  const int but_last = asked_pieces_ - (picker_.Free(last) ? 0 : 1);
+  const bool first = have().count() == 0 && but_last <= 0 && upstream_request_ == 0;
+  const bool last_now = ContradictionKnown() || (!first && WantsLastEarly());
+  if (last_now && holder.can.Has(last) && picker_.Free(last)) return Choice{{last, 1}, true};
+  const PieceIndex head = picker_.Window().first;
+  if (first && holder.can.Has(head) && picker_.Free(head)) return Choice{{head, 1}};
   if (const auto run = picker_.Pick(holder.can, budget, PiecePicker::Where::kWindow)) {
     return Choice{*run};
   }

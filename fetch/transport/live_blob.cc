@@ -108,6 +108,14 @@ bool LiveBlob::Forget(const std::vector<PieceIndex>& pieces,
   return true;
 }
 
+void LiveBlob::Hold(bool held) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(held_, held) == held) return;
+  }
+  if (!held) WakeDue();
+}
+
 void LiveBlob::Prove() {
   std::vector<std::function<void(bool)>> enders;
   {
@@ -146,7 +154,7 @@ void LiveBlob::SettleOrigin() {
 Bytes LiveBlob::ReadableEndLocked(Bytes offset) const {
   if (spoiled_) return offset;
   if (proved_) return geometry_.blob();
-  if (mode_ == StreamMode::kProved) return offset;
+  if (mode_ == StreamMode::kProved || held_) return offset;
   PieceIndex piece = geometry_.At(offset);
   Bytes end = offset;
   while (piece < geometry_.last() && have_.Has(piece)) {

@@ -61,6 +61,9 @@ class LiveBlob final : public ReadGate {
   // Returns true when a reader was let at one of them: then this LiveBlob has failed for good, as
   // nothing that began with those bytes may be completed, and a new one must take its place.
   bool Forget(const std::vector<PieceIndex>& pieces, const std::vector<PieceIndex>& states);
+  // While held, nothing more is readable: what is here may turn out false. Peers, which verify what
+  // they get, go on from it all the same.
+  void Hold(bool held);
   void Prove();
   void Fail(Error error);
   void AddOrigin(const BlobOrigin& origin);
@@ -102,6 +105,7 @@ class LiveBlob final : public ReadGate {
   std::uint64_t chain_epoch_;
   PieceMap have_;
   PieceMap let_;  // pieces that readers were let at
+  bool held_ = false;
   bool spoiled_ = false;
   bool proved_ = false;
   std::optional<Error> failure_;

@@ -65,11 +65,16 @@ bool Transfer::idle() const {
 }
 
 void Transfer::WhenReady(Ready ready, SharedWish wish) {
-  if (live_ && (download_.have().count() > 0 || download_.finished())) {
+  if (MayRead()) {
     ready(live_);
     return;
   }
   waiting_.emplace_back(std::move(ready), std::move(wish));
+}
+
+bool Transfer::MayRead() const {
+  if (!live_ || opening_) return false;
+  return download_.finished() || (download_.have().count() > 0 && !download_.doubtful());
 }
 
 void Transfer::AnswerReady(Result<std::shared_ptr<LiveBlob>> result) {
@@ -111,7 +116,11 @@ void Transfer::Feed(const Event& event) {
 void Transfer::Run(DownloadActions actions) {
   for (auto& action : actions) queue_.push_back(std::move(action));
   RunQueue();
-  if (!ended_) Schedule();
+  if (ended_) return;
+  // What is to be forgotten is by now, unless it waits for the file.
+  if (live_ && !opening_) live_->Hold(download_.doubtful());
+  if (!waiting_.empty() && MayRead()) AnswerReady(live_);
+  Schedule();
 }
 
 // Actions may fail at once and so lead to events and further actions: those queue up behind.
@@ -442,7 +451,6 @@ void Transfer::Opened(Result<std::shared_ptr<PartialBlob>> partial) {
   MakeLive();
   if (download_.have().count() > 0) {
     live_->AddOrigin({.local = true});
-    AnswerReady(live_);
   }
   Run({});
 }
@@ -543,10 +551,10 @@ void Transfer::OnHashed(RequestId id, const HashedPiece& hashed) {
     }
     if (!live_ || opening_) return;  // it will begin with what is here
     live_->AddOrigin({.peers = !from_upstream, .upstream = from_upstream});
+    if (download_.doubtful()) live_->Hold(true);
     live_->AddPiece(hashed.piece);
   });
   if (ended_ || had || !live_) return;
-  if (!waiting_.empty() && download_.have().count() > 0) AnswerReady(live_);
   hooks_.on_pieces();
 }
 

@@ -88,7 +88,7 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
   ~Transfer();
 
   void Start(std::vector<PeerId> known);
-  // Called once the first piece is there, or it failed.
+  // Called once the first piece may be read, or it failed.
   void WhenReady(Ready ready, SharedWish wish = nullptr);
   void OnPeerAppeared(const PeerId& peer);
   void OnPeerGone(const PeerId& peer);
@@ -157,6 +157,8 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
   void Schedule();
   void Commit();
   void End(Result<Bytes> result);
+  // There is a piece, and no doubt about the chain it passed under.
+  [[nodiscard]] bool MayRead() const;
   void AnswerReady(Result<std::shared_ptr<LiveBlob>> result);
 
   TransferPorts ports_;

@@ -446,13 +446,11 @@ TEST(DownloadTest, WhoeverVouchesForLessThanItsCandidateIsNotRefutedWithIt) {
   DownloadRig rig;
   rig.Start({Peer(1), Peer(2), Peer(3)});
   rig.AnswerMapOf(Peer(1), DownloadRig::Whole(20, 'a'));
+  rig.Piece(rig.TakeOne<FetchPieces>().id, 0);
   rig.AnswerMapOf(Peer(2), DownloadRig::Whole(20, 'x'));
   HolderMap fetcher = DownloadRig::Map("*..................*", 'x', 3);  // both share two states
   rig.AnswerMapOf(Peer(3), fetcher);
-  rig.Piece(rig.TakeOne<FetchPieces>().id, 0);
-  for (const FetchPieces& run : rig.Take<FetchPieces>()) {
-    if (run.first.value == 19) rig.Piece(run.id, 19);
-  }
+  rig.ServeAll();
   EXPECT_EQ(rig.TakeOne<BanPeer>().peer, Peer(2));
 }
 
@@ -479,14 +477,56 @@ TEST(DownloadTest, AContradictionIsSettledByTheLastPiece) {
   rig.AnswerMapOf(Peer(2), DownloadRig::Whole(20, 'a'));
   EXPECT_EQ(rig.Count<FetchPieces>(), 0);  // another chain is a candidate, not a source
   rig.Piece(first.id, 0, 'x');             // its false blob fits its false chain
+  EXPECT_TRUE(rig.download.doubtful());
   const FetchPieces last = rig.Take<FetchPieces>().front();
   EXPECT_EQ(last.first.value, 19);
   rig.BadPiece(last.id, 19);  // but cannot lead to the digest
   EXPECT_EQ(rig.TakeOne<BanPeer>().peer, Peer(1));
   EXPECT_EQ(rig.TakeOne<ForgetPieces>().pieces, (std::vector<PieceIndex>{{0}}));
+  EXPECT_FALSE(rig.download.doubtful());
   rig.ServeAll('a');
   EXPECT_EQ(rig.Count<Proved>(), 1);
   EXPECT_EQ(rig.Count<UseGeometry>(), 1);
+}
+
+TEST(DownloadTest, MoreHoldersAreBelievedThanTheFirstWhileNothingIsHere) {
+  DownloadRig rig;
+  rig.Start({Peer(1), Peer(2), Peer(3)});
+  rig.AnswerMapOf(Peer(1), DownloadRig::Whole(20, 'x'));
+  rig.Take<FetchPieces>();
+  rig.AnswerMapOf(Peer(2), DownloadRig::Whole(20, 'a'));
+  EXPECT_EQ(rig.Count<FetchPieces>(), 0);
+  rig.AnswerMapOf(Peer(3), DownloadRig::Whole(20, 'a'));
+  const auto asked = rig.Take<FetchPieces>();
+  ASSERT_EQ(asked.size(), 2U);
+  // The last piece, which settles it, first of all.
+  EXPECT_EQ(std::min(asked[0].first.value, asked[1].first.value), 0);
+  EXPECT_EQ(std::max(asked[0].first.value, asked[1].first.value), 19);
+  for (const FetchPieces& run : asked) EXPECT_NE(run.peer, Peer(1));
+  for (const FetchPieces& run : asked) {
+    if (run.first.value == 0) rig.Piece(run.id, 0);
+  }
+  EXPECT_TRUE(rig.download.doubtful());
+  for (const FetchPieces& run : asked) {
+    if (run.first.value == 19) rig.Piece(run.id, 19);
+  }
+  EXPECT_FALSE(rig.download.doubtful());
+  EXPECT_EQ(rig.TakeOne<BanPeer>().peer, Peer(1));
+  rig.ServeAll('a');
+  EXPECT_EQ(rig.Count<Proved>(), 1);
+  EXPECT_EQ(rig.Count<ForgetPieces>(), 0);
+}
+
+TEST(DownloadTest, WhereNobodyHasTheLastPieceTheWordOfMostLetsReadersGoOn) {
+  DownloadRig rig(false);
+  rig.Start({Peer(1), Peer(2), Peer(3)});
+  rig.Resolved();
+  rig.AnswerMapOf(Peer(1), DownloadRig::Map("***...", 'x'));
+  rig.AnswerMapOf(Peer(2), DownloadRig::Map("***...", 'a'));
+  rig.Serve(rig.Take<FetchPieces>().front(), 'x');
+  EXPECT_TRUE(rig.download.doubtful());
+  rig.AnswerMapOf(Peer(3), DownloadRig::Map("***...", 'x'));
+  EXPECT_FALSE(rig.download.doubtful());
 }
 
 TEST(DownloadTest, AProvedEndRefutesOtherChains) {

@@ -48,6 +48,24 @@ TEST_F(LiveBlobTest, HoldsEverythingBackWhenAskedTo) {
   EXPECT_EQ(live.ReadableEnd(0_B), kPiece * 3 + 10_B);
 }
 
+TEST_F(LiveBlobTest, LetsNobodyFurtherWhileHeld) {
+  LiveBlob live = Make();
+  live.AddPiece({0});
+  live.Hold(true);
+  EXPECT_EQ(live.ReadableEnd(0_B), 0_B);
+  EXPECT_TRUE(live.Covers(0_B, kPiece));  // peers verify what they get
+  int woken = 0;
+  live.Await(live.Join(), 0_B, [&] { ++woken; });
+  live.AddPiece({1});
+  EXPECT_EQ(woken, 0);
+  EXPECT_FALSE(live.Forget({{0}}, {{1}}));  // nobody saw it
+  live.Hold(false);
+  EXPECT_EQ(woken, 0);
+  live.AddPiece({0});
+  EXPECT_EQ(woken, 1);
+  EXPECT_EQ(live.ReadableEnd(0_B), kPiece * 2);
+}
+
 TEST_F(LiveBlobTest, WakesAReaderOnceWhenItsPieceCame) {
   LiveBlob live = Make();
   const int reader = live.Join();
