@@ -13,6 +13,7 @@
 
 #include "agent/data_folder.h"
 #include "agent/registry_setup.h"
+#include "index/dht/dht_index.h"
 #include "index/keyfile/keyfile.h"
 #include "index/lan/lan_index.h"
 #include "index/rendezvous/rendezvous_index.h"
@@ -66,6 +67,15 @@ std::vector<std::string> HostAddresses() {
                         [](const auto& text) { return text.find(':') == std::string::npos; });
   if (addresses.empty()) addresses = loopback;
   if (addresses.size() > kAddressesMax) addresses.resize(kAddressesMax);
+  return addresses;
+}
+
+// Those at which a listener on a wildcard is reached: an IPv4 one cannot be by IPv6.
+std::vector<std::string> ReachableAddresses(const std::string& wildcard) {
+  auto addresses = HostAddresses();
+  if (wildcard == "0.0.0.0") {
+    std::erase_if(addresses, [](const auto& text) { return text.find(':') != std::string::npos; });
+  }
   return addresses;
 }
 
@@ -259,6 +269,8 @@ Status Agent::MakeCore() {
       std::move(options), key_,
       Discovery::Ports{loop_, *database_, *catalog_, *peer_client_, holdings_->inventory(), *rooms_,
                        [this](const PeerId& peer) {
+                         const auto* view = discovery_->roster().Find(peer);
+                         if (dht_ != nullptr && view != nullptr) dht_->OnPeer(view->record);
                          fetcher_->OnPeerAppeared(peer);
                          feeds_->OnPeersChanged();
                          status_->OnPeer(peer, "alive");
@@ -559,9 +571,7 @@ std::vector<index::Endpoint> Agent::AdvertisedEndpoints() const {
   if (!endpoints.empty()) return endpoints;
   const index::Endpoint listen = *index::ParseEndpoint(config_.peer.listen);
   if (!IsAny(listen.host)) return {listen};
-  for (const auto& address : HostAddresses()) {
-    // An IPv4 listener cannot be reached by IPv6.
-    if (listen.host == "0.0.0.0" && address.find(':') != std::string::npos) continue;
+  for (const auto& address : ReachableAddresses(listen.host)) {
     endpoints.push_back({address, listen.port});
   }
   return endpoints;
@@ -585,6 +595,7 @@ Status Agent::MakeIndexes() {
     discovery_->Add(std::move(*lan));
     has_lan_ = true;
   }
+  if (Uses("dht") && dht_ == nullptr) AddDht(on_record);
   // Where its rooms are found a host looks without being told by its configuration.
   const index::RoomPlaces places = rooms_->Places();
   std::vector<index::Endpoint> endpoints;
@@ -616,6 +627,34 @@ Status Agent::MakeIndexes() {
     discovery_->Add(std::move(*rendezvous));
   }
   return Ok();
+}
+
+void Agent::AddDht(index::PeerIndex::OnRecord on_record) {
+  index::DhtIndex::Options options;
+  const index::Endpoint listen = *index::ParseEndpoint(config_.dht.listen);
+  options.listen = [listen]() -> std::vector<index::Endpoint> {
+    if (!IsAny(listen.host)) return {listen};
+    std::vector<index::Endpoint> endpoints;
+    for (const auto& address : ReachableAddresses(listen.host)) {
+      endpoints.push_back({address, listen.port});
+    }
+    return endpoints;
+  };
+  options.target = config_.dht.listen;
+  for (const auto& text : config_.dht.bootstrap) {
+    options.bootstrap.push_back(*index::ParseEndpoint(text));
+  }
+  options.others_port = listen.port;
+  options.state_file = config_.agent.data_dir + "/dht";
+  options.self = key_.id();
+  auto dht = std::make_unique<index::DhtIndex>(
+      std::move(options), *io_, loop_,
+      [this](const index::Endpoint& endpoint, auto done) {
+        peer_client_->FetchRecord(endpoint, std::move(done));
+      },
+      std::move(on_record));
+  dht_ = dht.get();
+  discovery_->Add(std::move(dht));
 }
 
 Status Agent::ListenToPeers() {
@@ -707,6 +746,7 @@ void Agent::Stop() {
   if (containerd_) containerd_->Stop();
   if (admin_ == nullptr && loop_.running()) {
     loop_.Ask([this] {
+      dht_ = nullptr;
       discovery_->StopIndexes();
       feeds_->Stop();
       slots_->Stop();

@@ -36,6 +36,7 @@
 #include "fetch/transport/peer_client.h"
 #include "fetch/transport/peer_server.h"
 #include "fetch/transport/rate_limiter.h"
+#include "index/dht/dht_index.h"
 #include "index/lmdb/catalog.h"
 #include "index/lmdb/env.h"
 #include "index/lmdb/feed_table.h"
@@ -76,6 +77,7 @@ class Agent {
   Result<Preheats::Pull> PullForPreheat(const std::string& image);
   [[nodiscard]] std::optional<PreheatReport> PullProgress(std::uint64_t pull) const;
   Status MakeIndexes();
+  void AddDht(index::PeerIndex::OnRecord on_record);
   Status Listen();
   // Not before there is somebody to answer.
   Status ListenToPeers();
@@ -141,7 +143,8 @@ class Agent {
   bool stopping_ = false;  // under it
   std::unique_ptr<fetch::HttpServer> peer_server_;
   std::unique_ptr<fetch::HttpServer> mirror_server_;
-  bool has_lan_ = false;             // these three before the loop starts, then on it
+  bool has_lan_ = false;             // these four before the loop starts, then on it
+  index::DhtIndex* dht_ = nullptr;   // of discovery_
   std::set<std::string> servers_;    // of index servers that are used
   std::set<index::Endpoint> fixed_;  // peers that are looked for at their endpoints
   std::unique_ptr<StatusApi> status_;

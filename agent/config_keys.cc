@@ -211,14 +211,6 @@ Status IsName(const std::string& value) {
 // nobody believes in a limit or a server that is not there.
 Status IsNotYet(const std::string& value) { return NotYet(value); }
 
-Status IsIndexKind(const std::string& value) {
-  if (value == "dht") {
-    return Error{Code::kUnsupported,
-                 "this version of shoal has no dht yet; use lan, rendezvous or static"};
-  }
-  return OneOf({"lan", "rendezvous", "static"})(value);
-}
-
 Status IsAbsolute(const std::string& value) {
   return value.empty() || value.front() == '/' ? Ok() : Status(Wrong(value, "an absolute path"));
 }
@@ -244,7 +236,7 @@ std::vector<ConfigKey> MakeTable() {
       Text("mirror.stream", &C::mirror, &C::Mirror::stream, OneOf({"verified", "proved"})),
       Text("peer.listen", &C::peer, &C::Peer::listen, IsEndpoint),
       List("peer.advertise", &C::peer, &C::Peer::advertise, IsEndpoint),
-      List("index.use", &C::index, &C::Index::use, IsIndexKind),
+      List("index.use", &C::index, &C::Index::use, OneOf({"lan", "rendezvous", "dht", "static"})),
       List("index.rendezvous", &C::index, &C::Index::rendezvous, IsServerUrl),
       List("index.static", &C::index, &C::Index::fixed, IsEndpoint),
       Time("index.sync_interval", &C::index, &C::Index::sync_interval, milliseconds(100), hours(1)),

@@ -64,8 +64,9 @@ Json Integers(Words names) {
 }
 
 Json StatusSchema() {
-  const Json index =
+  Json index =
       Struct({{"kind", String()}, {"target", String()}, {"ok", Boolean()}, {"text", String()}});
+  index["properties"]["nodes"] = Integer();  // of a DHT
   return Struct({{"id", String()},
                  {"name", String()},
                  {"version", String()},

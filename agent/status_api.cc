@@ -147,6 +147,7 @@ Json StatusApi::Overview() const {
     entry["target"] = Text(index.target);
     entry["ok"] = Json::boolean(index.ok);
     entry["text"] = Text(index.text);
+    if (index.nodes) entry["nodes"] = Count(*index.nodes);
     Push(indexes, std::move(entry));
   }
   status["index"] = indexes;
@@ -501,6 +502,15 @@ std::vector<Metric> StatusApi::MakeMetrics() const {
   const auto counter = [](const std::atomic<std::int64_t>& value) {
     return [&value] { return static_cast<double>(value.load()); };
   };
+  const auto of_indexes = [this](auto read) {
+    return [this, read] {
+      double sum = 0;
+      for (const auto& status : parts_.discovery.IndexStatus()) {
+        sum += static_cast<double>(read(status));
+      }
+      return sum;
+    };
+  };
   const auto& counters = parts_.counters;
   const auto usage = parts_.store.usage();
   return {
@@ -523,6 +533,10 @@ std::vector<Metric> StatusApi::MakeMetrics() const {
        [this] { return static_cast<double>(parts_.fetcher.active_count()); }},
       {"shoal_peers_alive", "Peers that answer.", Kind::kGauge,
        [this] { return static_cast<double>(parts_.discovery.roster().alive_count()); }},
+      {"shoal_dht_nodes", "Nodes in the DHT's routing table.", Kind::kGauge,
+       of_indexes([](const auto& status) { return status.nodes.value_or(0); })},
+      {"shoal_dht_dials_total", "Endpoints dialled because the DHT named them.", Kind::kCounter,
+       of_indexes([](const auto& status) { return status.dials; })},
       {"shoal_inventory_blobs", "Blobs that this host holds.", Kind::kGauge,
        [this] { return static_cast<double>(parts_.holdings.inventory().blob_count()); }},
       {"shoal_search_images", "Images that can be searched, here or at peers.", Kind::kGauge,

@@ -81,8 +81,11 @@ void PrintStatus(const Json& status) {
                           ? "none: this host shares nothing (shoal join, or room.open = true)"
                           : Text(status, "room")});
   for (const auto& entry : status.at("index").as_array()) {
-    table.Add({"index", Text(entry, "kind") + " " + Text(entry, "target") + ": " +
-                            (entry.at("ok").as_bool() ? "ok" : Text(entry, "text"))});
+    std::string state = entry.at("ok").as_bool() ? "ok" : Text(entry, "text");
+    if (entry.at("ok").as_bool() && entry.has_field("nodes")) {
+      state += ", " + Text(entry, "nodes") + " nodes known";
+    }
+    table.Add({"index", Text(entry, "kind") + " " + Text(entry, "target") + ": " + state});
   }
   table.Add({"peers", Text(peers, "alive") + " alive, " + Text(peers, "known") + " known"});
   table.Add({"store", Text(store, "blobs") + " blobs, " + Size(store, "bytes") + " of " +

@@ -21,10 +21,13 @@ Key BlobKey(const Digest& digest);
 
 // Shown by `shoal status` as it is.
 struct PeerIndexStatus {
-  std::string kind;    // "lan", "rendezvous", "static"
+  std::string kind;    // "lan", "rendezvous", "static", "dht"
   std::string target;  // group, URL or endpoints
   bool ok = false;
   std::string text;  // the last trouble, or what it is doing
+  // Of a DHT: nodes in its routing table, and endpoints that were dialled because it named them.
+  std::optional<int> nodes;
+  std::int64_t dials = 0;
 };
 
 // All methods are called on the loop thread; all callbacks arrive there.

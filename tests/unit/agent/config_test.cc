@@ -115,10 +115,7 @@ TEST(ConfigTest, RefusesWrongTypesAndValues) {
 }
 
 TEST(ConfigTest, TakesKeysOfLaterFeaturesOnlyWhereTheyAskForNothing) {
-  EXPECT_EQ(ErrorOf("[rendezvous]\nfederate = []\n"
-                    "[dht]\nlisten = \"0.0.0.0:7384\"\n"),
-            "");
-  EXPECT_NE(ErrorOf("[index]\nuse = [\"dht\"]\n").find("yet"), std::string::npos);
+  EXPECT_EQ(ErrorOf("[rendezvous]\nfederate = []\n"), "");
   EXPECT_NE(ErrorOf("[rendezvous]\nfederate = [\"https://a:1\"]\n").find("yet"), std::string::npos);
 }
 
