@@ -464,7 +464,8 @@ Status Agent::MakeCore() {
               return Error{Code::kDenied, "the peer is not in this room"};
             }
             return preheats_->OnAnswer(peer, room, sequence, body);
-          }},
+          },
+          [this](const index::SignedRecord& record) { discovery_->OnRecord(record); }},
       uploads);
   known_peers_ = std::make_unique<KnownPeers>(KnownPeers::Ports{
       loop_, *database_, config_.agent.data_dir + "/peers",
@@ -650,7 +651,7 @@ void Agent::AddDht(index::PeerIndex::OnRecord on_record) {
   auto dht = std::make_unique<index::DhtIndex>(
       std::move(options), *io_, loop_,
       [this](const index::Endpoint& endpoint, auto done) {
-        peer_client_->FetchRecord(endpoint, std::move(done));
+        peer_client_->FetchRecord(endpoint, discovery_->self().envelope(), std::move(done));
       },
       std::move(on_record));
   dht_ = dht.get();

@@ -238,16 +238,17 @@ void Discovery::OnRecord(const index::SignedRecord& record) {
 }
 
 void Discovery::OnEndpoint(const index::Endpoint& endpoint) {
-  ports_.client.FetchRecord(endpoint, [this, endpoint](Result<index::SignedRecord> record) {
-    ports_.loop.Post([this, endpoint, record = std::move(record)] {
-      if (!record) {
-        spdlog::debug("no record from {}: {}", ToString(endpoint), record.error().text);
-        return;
-      }
-      for (auto* fixed : statics_) fixed->Learnt(endpoint, *record);
-      OnRecord(*record);
-    });
-  });
+  ports_.client.FetchRecord(
+      endpoint, self_->envelope(), [this, endpoint](Result<index::SignedRecord> record) {
+        ports_.loop.Post([this, endpoint, record = std::move(record)] {
+          if (!record) {
+            spdlog::debug("no record from {}: {}", ToString(endpoint), record.error().text);
+            return;
+          }
+          for (auto* fixed : statics_) fixed->Learnt(endpoint, *record);
+          OnRecord(*record);
+        });
+      });
 }
 
 void Discovery::OnHead(const PeerId& peer, std::uint64_t epoch, std::uint64_t head) {

@@ -64,9 +64,13 @@ Json Integers(Words names) {
 }
 
 Json StatusSchema() {
-  Json index =
-      Struct({{"kind", String()}, {"target", String()}, {"ok", Boolean()}, {"text", String()}});
-  index["properties"]["nodes"] = Integer();  // of a DHT
+  // Of a DHT; null for others.
+  const Json nodes = Object({{"type", Text("integer")}, {"nullable", Json::boolean(true)}});
+  const Json index = Struct({{"kind", String()},
+                             {"target", String()},
+                             {"ok", Boolean()},
+                             {"text", String()},
+                             {"nodes", nodes}});
   return Struct({{"id", String()},
                  {"name", String()},
                  {"version", String()},

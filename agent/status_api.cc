@@ -147,7 +147,7 @@ Json StatusApi::Overview() const {
     entry["target"] = Text(index.target);
     entry["ok"] = Json::boolean(index.ok);
     entry["text"] = Text(index.text);
-    if (index.nodes) entry["nodes"] = Count(*index.nodes);
+    entry["nodes"] = index.nodes ? Count(*index.nodes) : Json::null();
     Push(indexes, std::move(entry));
   }
   status["index"] = indexes;

@@ -82,7 +82,7 @@ void PrintStatus(const Json& status) {
                           : Text(status, "room")});
   for (const auto& entry : status.at("index").as_array()) {
     std::string state = entry.at("ok").as_bool() ? "ok" : Text(entry, "text");
-    if (entry.at("ok").as_bool() && entry.has_field("nodes")) {
+    if (entry.at("ok").as_bool() && !entry.at("nodes").is_null()) {
       state += ", " + Text(entry, "nodes") + " nodes known";
     }
     table.Add({"index", Text(entry, "kind") + " " + Text(entry, "target") + ": " + state});

@@ -10,6 +10,7 @@
 //   registrations.h   what an index server knows        rendezvous_messages.h   and its JSON
 //   namespaces.h, slab.h, handle_table.h, cookie.h, registration_rows.h   of which it is made
 //   waiters.h         who waits there for news
+//   dht_key.h, dht_dials.h   what a key is called in a DHT, and which of its endpoints are dialled
 //   server_choice.h   which of several index servers an agent uses
 //   search.h          images by their names, patterns, digests; search_query.h says what is asked,
 //   search_terms.h, search_ids.h   are what it is made of
@@ -25,6 +26,7 @@
 //   net/         the io thread, the clocks, the gate
 //   lan/         PeerIndex by UDP multicast             static/      by written-down endpoints
 //   rendezvous/  by an index server; and what stands behind that server's HTTP
+//   dht/         by libtorrent's Kademlia
 //
 // It never dials a peer, reads a blob, or decides who fetches what: that is fetch/.
 //

@@ -19,9 +19,8 @@ constexpr Duration kSwarmTime = std::chrono::seconds(1);
 
 }  // namespace
 
-void PeerClient::Get(std::optional<PeerId> peer, const index::Endpoint& endpoint,
-                     const std::string& path, std::size_t max_bytes,
-                     std::function<void(Result<std::string>)> done) {
+HttpCall PeerClient::CallOf(std::optional<PeerId> peer, const index::Endpoint& endpoint,
+                            const std::string& path) {
   HttpCall call;
   call.url = PeerUrl(peer, endpoint, path);
   call.headers = {{"Accept-Encoding", "zstd"}};
@@ -29,7 +28,13 @@ void PeerClient::Get(std::optional<PeerId> peer, const index::Endpoint& endpoint
   call.connect_timeout = std::chrono::seconds(2);
   call.stall_timeout = kAnswerTime;
   call.total_timeout = kAnswerTime * 4;
-  Ask(std::move(call), max_bytes, std::move(done));
+  return call;
+}
+
+void PeerClient::Get(std::optional<PeerId> peer, const index::Endpoint& endpoint,
+                     const std::string& path, std::size_t max_bytes,
+                     std::function<void(Result<std::string>)> done) {
+  Ask(CallOf(peer, endpoint, path), max_bytes, std::move(done));
 }
 
 void PeerClient::Ask(HttpCall call, std::size_t max_bytes,
@@ -44,13 +49,14 @@ void PeerClient::Ask(HttpCall call, std::size_t max_bytes,
   });
 }
 
-void PeerClient::FetchRecord(const index::Endpoint& endpoint,
+void PeerClient::FetchRecord(const index::Endpoint& endpoint, const std::string& own,
                              std::function<void(Result<index::SignedRecord>)> done) {
-  Get(std::nullopt, endpoint, "/p2p/v1/record", index::kRecordBytesMax,
-      [done = std::move(done)](Result<std::string> body) {
-        if (!body) return done(body.error());
-        done(index::SignedRecord::Parse(*body));
-      });
+  HttpCall call = CallOf(std::nullopt, endpoint, "/p2p/v1/record");
+  call.headers.emplace_back("Shoal-Record", own);
+  Ask(std::move(call), index::kRecordBytesMax, [done = std::move(done)](Result<std::string> body) {
+    if (!body) return done(body.error());
+    done(index::SignedRecord::Parse(*body));
+  });
 }
 
 void PeerClient::FetchPeers(const PeerId& peer, const index::Endpoint& endpoint,

@@ -20,8 +20,9 @@ class PeerClient {
   explicit PeerClient(HttpClient& client) : client_(client) {}
 
   // The record of whoever answers at `endpoint`; the connection proves that it is theirs only
-  // later, when it is dialled with the pin that this record gives.
-  void FetchRecord(const index::Endpoint& endpoint,
+  // later, when it is dialled with the pin that this record gives. `own` is our record's envelope,
+  // so that each knows the other.
+  void FetchRecord(const index::Endpoint& endpoint, const std::string& own,
                    std::function<void(Result<index::SignedRecord>)> done);
   void FetchPeers(const PeerId& peer, const index::Endpoint& endpoint,
                   std::function<void(Result<std::vector<index::SignedRecord>>)> done);
@@ -42,6 +43,8 @@ class PeerClient {
                   std::uint64_t sequence, std::string body, std::function<void(Status)> done);
 
  private:
+  static HttpCall CallOf(std::optional<PeerId> peer, const index::Endpoint& endpoint,
+                         const std::string& path);
   static HttpCall Post(const PeerId& peer, const index::Endpoint& endpoint, const std::string& path,
                        std::string body);
   void Get(std::optional<PeerId> peer, const index::Endpoint& endpoint, const std::string& path,

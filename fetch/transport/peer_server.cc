@@ -122,6 +122,24 @@ HttpReply JsonReply(std::string body, bool zstd) {
 
 }  // namespace
 
+void PeerServer::Record(const HttpRequest& request, HttpServer::Responder respond) {
+  std::optional<index::SignedRecord> shown;
+  const std::string_view envelope = FindHeader(request.headers, "shoal-record");
+  if (request.peer && !envelope.empty()) {
+    auto record = index::SignedRecord::Parse(envelope);
+    if (!record) return respond(Refuse(400, record.error().In("Shoal-Record").text));
+    if (record->id() != *request.peer) {
+      return respond(Refuse(400, "Shoal-Record must be your own record"));
+    }
+    shown = *std::move(record);
+  }
+  ports_.loop.Post(
+      [self = shared_from_this(), shown = std::move(shown), respond = std::move(respond)] {
+        if (shown && self->ports_.on_record) self->ports_.on_record(*shown);
+        respond(JsonReply(self->ports_.own_record(), false));
+      });
+}
+
 void PeerServer::Handle(HttpRequest request, HttpServer::Responder respond) {
   const std::string_view path = PathOf(request.target);
   const bool swarm = path.starts_with(kBlobsPath) && path.ends_with("/swarm");
@@ -131,12 +149,7 @@ void PeerServer::Handle(HttpRequest request, HttpServer::Responder respond) {
   if (request.method != (posted ? "POST" : "GET")) {
     return respond(Refuse(405, posted ? "this is asked by POST" : "this is asked by GET"));
   }
-  if (path == "/p2p/v1/record") {
-    ports_.loop.Post([self = shared_from_this(), respond = std::move(respond)] {
-      respond(JsonReply(self->ports_.own_record(), false));
-    });
-    return;
-  }
+  if (path == "/p2p/v1/record") return Record(request, std::move(respond));
   if (!request.peer) return respond(NoRoom());
   if (meet) return Meet(request, std::move(respond));
   if (!ports_.gate.is_member(*request.peer)) return respond(NoRoom());

@@ -57,6 +57,9 @@ struct PeerServerPorts {
   std::function<Status(const PeerId&, const std::string& room, std::uint64_t sequence,
                        const std::string& body)>
       feed_answer;
+  // Somebody who asks for our record has shown its own: it verifies, and is by the key of its
+  // certificate.
+  std::function<void(const index::SignedRecord&)> on_record;
 };
 
 class PeerServer : public std::enable_shared_from_this<PeerServer> {
@@ -75,6 +78,7 @@ class PeerServer : public std::enable_shared_from_this<PeerServer> {
     bool zstd = false;
   };
 
+  void Record(const HttpRequest& request, HttpServer::Responder respond);
   void Meet(const HttpRequest& request, HttpServer::Responder respond);
   void Feed(const HttpRequest& request, HttpServer::Responder respond);
   void Keys(const HttpRequest& request, HttpServer::Responder respond);

@@ -41,6 +41,8 @@ lt::settings_pack SettingsOf(const std::vector<Endpoint>& listen) {
   s.set_int(S::max_retry_port_bind, 0);   // the port that we were told, or none
   s.set_int(S::dht_upload_rate_limit, kUploadBytesPerSecond);
   s.set_int(S::dht_block_ratelimit, kPacketsPerSecond);
+  // libtorrent's 20 keep hosts that are gone in the table for long, and each lookup waits for them.
+  s.set_int(S::dht_max_fail_count, 5);
   s.set_int(S::dht_max_torrents, kKeysKept);
   s.set_int(S::dht_max_peers, kPeersOfKeyKept);
   s.set_int(S::dht_max_dht_items, 1);  // other kinds of content are not kept for others

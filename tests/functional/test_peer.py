@@ -61,6 +61,28 @@ def test_the_record_is_signed_by_the_key_of_the_certificate(peer):
     assert hashlib.sha256(key).hexdigest() == peer.agent.status()["id"]
 
 
+def test_who_asks_for_the_record_may_show_its_own(rig):
+    agent = rig.agent("a", index={"use": []})
+    host = rig.host("stranger")
+    ours, theirs = (Identity(host.folder / name) for name in ("ours", "theirs"))
+
+    def show(record):
+        context = web.insecure_context(ours.certificate, ours.key)
+        return web.request(host, 7381, "GET", "/p2p/v1/record", {"Shoal-Record": record},
+                           address=agent.host.address, context=context)
+
+    endpoint = f"{host.address}:7381"
+    forged = {**ours.envelope([endpoint]), "signature": theirs.envelope([endpoint])["signature"]}
+    for wrong in (json.dumps(theirs.envelope([endpoint])), json.dumps(forged), "nonsense", "{}"):
+        assert show(wrong).status == 400, wrong
+    for ignored in (ours.envelope([endpoint], rooms=["other"]),
+                    ours.envelope([endpoint], lifetime=-1)):
+        assert show(json.dumps(ignored)).status == 200
+    assert agent.peers() == []
+    assert show(json.dumps(ours.envelope([endpoint], name="shown"))).status == 200
+    wait_until("it is known", lambda: [peer["name"] for peer in agent.peers()] == ["shown"])
+
+
 def test_serve_keys_is_a_snapshot_and_then_increments(peer):
     page = peer("/keys?epoch=0&after=0&limit=2000").json()
     blobs = {key["blob"]: key for key in page["keys"] if "blob" in key and not key.get("gone")}
