@@ -7,6 +7,7 @@ from rig.agent import DATA
 from rig.dht_liar import DhtLiar
 from rig.image import make_image
 from rig.process import wait_until
+from rig.room import CLOSED, make_room
 
 DHT = 7384
 
@@ -58,13 +59,18 @@ def test_agents_find_each_other_and_an_image(rig):
     assert e.bytes()["from_upstream"] == 0
 
 
-def test_a_room_with_a_key_is_found_and_others_are_not(rig):
+def test_rooms_with_keys_do_not_see_each_other_in_one_dht(rig):
     first = rig.host("a")
-    agents = [rig.agent(name, **only_dht(first)) for name in "ab"]
-    apart = rig.agent("c", room={"open": False}, **only_dht(first))
-    for agent in agents:
+    ours = make_room(rig, "a", name="ours", **only_dht(first))
+    theirs = make_room(rig, "c", name="theirs", **only_dht(first))
+    b = ours.agent(rig, "b", **only_dht(first))
+    d = theirs.agent(rig, "d", **only_dht(first))
+    apart = rig.agent("e", room=CLOSED, **only_dht(first))
+    for agent, other in ((b, "a"), (d, "c")):
         agent.wait_peers(1)
-    assert len(agents[0].peers()) == 1
+        assert {peer["name"] for peer in agent.peers()} == {other}
+        wait_until("the DHT is everybody's", lambda: nodes(agent) >= 3)
+        assert {peer["name"] for peer in agent.peers()} == {other}
     assert apart.status()["index"] == []  # in no room it looks for nobody
 
 
