@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "index/ticks.h"
 
 namespace shoal::index {
 namespace {
@@ -12,16 +13,6 @@ namespace {
 // A second each; more than the 72 hours of kTtlMax.
 constexpr std::uint32_t kSlots = 1U << 18;
 static_assert(std::chrono::seconds(kSlots) > kTtlMax + std::chrono::hours(1) / 4);
-
-std::uint32_t Floor(Time t) {
-  return static_cast<std::uint32_t>(
-      std::chrono::duration_cast<std::chrono::seconds>(t.time_since_epoch()).count());
-}
-std::uint32_t Ceil(Time t) {
-  return static_cast<std::uint32_t>(
-      std::chrono::ceil<std::chrono::seconds>(t.time_since_epoch()).count());
-}
-Time ToTime(std::uint32_t tick) { return Time(std::chrono::seconds(tick)); }
 
 std::uint64_t SeedOf(const CookieSecret& secret) {
   std::uint64_t seed = 0;
@@ -45,8 +36,14 @@ std::uint64_t SayingOf(const Record& record) {
 
 }  // namespace
 
-Registrations::Registrations(RegistrationLimits limits, const CookieSecret& secret)
-    : limits_(limits), secret_(secret), spaces_(SeedOf(secret)), wheel_(kSlots, kNoHandle) {
+Registrations::Registrations(RegistrationLimits limits, const CookieSecret& secret,
+                             std::uint64_t epoch)
+    : limits_(limits),
+      secret_(secret),
+      epoch_(epoch),
+      spaces_(SeedOf(secret)),
+      wheel_(kSlots, kNoHandle),
+      copies_(1, Copy{.is_used = true}) {
   SHOAL_CHECK(limits.ttl_min >= std::chrono::seconds(1) && limits.ttl_max <= kTtlMax);
   SHOAL_CHECK(limits.ttl_min <= limits.ttl_max);
 }
@@ -62,19 +59,20 @@ RendezvousError Registrations::Check(WallTime wall, const Request& request) cons
             "the record has expired; check the clocks of the host and the server"};
   }
   const auto it = by_id_.find(request.record.id());
-  if (it == by_id_.end()) {
+  if (it == by_id_.end() || peers_[it->second].sent_ms == 0) {
     const auto apart = FromUnixMs(request.sent_ms) - wall;
     if (apart > kClockApart || apart < -kClockApart) {
       return {RendezvousStatus::kNotAuthorized,
               "the request is of another time; check the clocks of the host and the server"};
     }
-    return {};
+    if (it == by_id_.end()) return {};
   }
   const Peer& peer = peers_[it->second];
   if (request.sent_ms <= peer.sent_ms) {
     return {RendezvousStatus::kNotAuthorized, "the request is not newer than the last one"};
   }
-  if (record.sequence < peer.sequence) {
+  // Another server may have told a newer one while this was under way.
+  if (peer.owner == kOurs && record.sequence < peer.sequence) {
     return {RendezvousStatus::kNotAuthorized, "the record is older than the last one"};
   }
   return {};
@@ -112,35 +110,44 @@ Registrations::Taken Registrations::Register(Time now, WallTime wall, const Requ
       std::clamp(request.ttl.value_or(limits_.ttl_default), limits_.ttl_min, limits_.ttl_max);
   bool is_record_new = false;
   bool says_new = false;
-  const Handle peer = TakePeer(request, is_record_new, says_new);
-  const Tick expires = Ceil(now + taken.ttl);
+  const Handle peer = TakePeer(kOurs, request.record, is_record_new, says_new);
+  peers_[peer].sent_ms = request.sent_ms;
+  if (peers_[peer].sequence == request.record.record().sequence) peers_[peer].owner = kOurs;
+  // Who has read our log has the record only while we claim something of the peer.
+  if (is_record_new || peers_[peer].ours == 0) peers_[peer].logged = next_number_++;
+  const Tick expires = CeilTick(now + taken.ttl);
   for (std::size_t i = 0; i < packed.size(); ++i) {
-    const bool is_new = Put(now, wall, peer, packed[i], is_record_new, expires);
+    const bool is_new = Put(now, wall, peer, packed[i], is_record_new, {kOurs, 0, expires});
     if (is_new || says_new) taken.news.push_back(request.namespaces[i]);
   }
   PutPeerRow(peer);
   return taken;
 }
 
-Handle Registrations::TakePeer(const Request& request, bool& is_record_new, bool& says_new) {
-  const Record& record = request.record.record();
-  auto it = by_id_.find(request.record.id());
+// A record that is no newer than the one held changes nothing.
+Handle Registrations::TakePeer(Owner owner, const SignedRecord& signed_record, bool& is_record_new,
+                               bool& says_new) {
+  const Record& record = signed_record.record();
+  auto it = by_id_.find(signed_record.id());
   if (it == by_id_.end()) {
     Peer fresh;
-    fresh.id = request.record.id();
-    it = by_id_.emplace(request.record.id(), peers_.Add(std::move(fresh))).first;
+    fresh.id = signed_record.id();
+    it = by_id_.emplace(signed_record.id(), peers_.Add(std::move(fresh))).first;
   }
   Peer& peer = peers_[it->second];
-  peer.sent_ms = request.sent_ms;
-  is_record_new = peer.envelope == nullptr || *peer.envelope != request.record.envelope();
+  const bool is_newer = owner == kOurs ? record.sequence >= peer.sequence
+                                       : record.sequence > peer.sequence;
+  is_record_new = peer.envelope == nullptr ||
+                  (is_newer && *peer.envelope != signed_record.envelope());
   if (!is_record_new) return it->second;
   const std::uint64_t saying = SayingOf(record);
   says_new = peer.envelope != nullptr && saying != peer.saying;
   if (peer.number != 0) by_number_.erase(peer.number);
-  peer.envelope = std::make_shared<const std::string>(request.record.envelope());
+  peer.envelope = std::make_shared<const std::string>(signed_record.envelope());
   peer.expires = record.expires;
   peer.sequence = record.sequence;
   peer.saying = saying;
+  peer.owner = owner;
   peer.number = next_number_++;
   by_number_.emplace(peer.number, it->second);
   return it->second;
@@ -148,7 +155,7 @@ Handle Registrations::TakePeer(const Request& request, bool& is_record_new, bool
 
 // Returns whether the peer was not there yet.
 bool Registrations::Put(Time now, WallTime wall, Handle peer, const std::string& packed,
-                        bool is_record_new, Tick expires) {
+                        bool is_record_new, const Claim& claim) {
   const Handle space = spaces_.FindOrAdd(packed);
   Handle handle = Find(peer, space);
   const bool is_new = handle == kNoHandle;
@@ -160,21 +167,35 @@ bool Registrations::Put(Time now, WallTime wall, Handle peer, const std::string&
     table_.Insert(HashOf(handle), handle, [this](Handle h) { return HashOf(h); });
     ++spaces_[space].count;
     ++peers_[peer].count;
+    SetClaims(handle, {claim});
+    ++copies_[claim.owner].count;
   } else {
     Unwind(handle);
+    SetClaim(now, handle, claim);
   }
   if (is_new || is_record_new) {
     if (!is_new) Unlink(handle);
     entries_[handle].number = next_number_++;
     Append(handle);
   }
-  Entry& entry = entries_[handle];
-  entry.expires = expires;
+  if (claim.owner == kOurs) {
+    UnlinkFromLog(handle);
+    AppendToLog(handle, next_number_++);
+  }
   Wind(handle);
-  const WallTime until = wall + (ToTime(expires) - now);
-  rows_.push_back(ToRow(EntryRow{peer, packed, entry.number,
-                                 static_cast<std::uint32_t>(ToUnixMs(until) / 1000 + 1)}));
+  PutEntryRow(now, wall, handle);
   return is_new;
+}
+
+void Registrations::PutEntryRow(Time now, WallTime wall, Handle handle) {
+  const Entry& entry = entries_[handle];
+  EntryRow row{entry.peer, spaces_.Packed(entry.space), entry.number, entry.logged, {}};
+  for (const auto& claim : ClaimsOf(handle)) {
+    const WallTime until = wall + (TickTime(claim.expires) - now);
+    if (row.claims.size() == kClaimsMax || until <= wall) continue;
+    row.claims.push_back({claim.owner, static_cast<std::uint32_t>(ToUnixMs(until) / 1000 + 1)});
+  }
+  if (!row.claims.empty()) rows_.push_back(ToRow(row));
 }
 
 RendezvousError Registrations::Unregister(Time now, WallTime wall, const Request& request) {
@@ -187,7 +208,11 @@ RendezvousError Registrations::Unregister(Time now, WallTime wall, const Request
   for (const auto& name : request.namespaces) {
     const Handle space = spaces_.Find(PackName(name));
     if (space == kNoHandle) continue;
-    if (const Handle entry = Find(peer, space); entry != kNoHandle) Drop(entry);
+    const Handle entry = Find(peer, space);
+    const auto claim = entry == kNoHandle ? std::nullopt : FindClaim(entry, kOurs);
+    if (!claim) continue;
+    Bury(now, wall, entry, claim->expires);
+    DropClaim(now, wall, entry, kOurs);
   }
   // Else it went with the last registration.
   if (by_id_.contains(request.record.id())) PutPeerRow(peer);
@@ -195,6 +220,9 @@ RendezvousError Registrations::Unregister(Time now, WallTime wall, const Request
 }
 
 void Registrations::Drop(Handle handle) {
+  for (const auto& claim : ClaimsOf(handle)) --copies_[claim.owner].count;
+  claims_.erase(handle);
+  UnlinkFromLog(handle);
   const Entry entry = entries_[handle];
   rows_.push_back({EntryKey(entry.peer, spaces_.Packed(entry.space)), std::nullopt});
   Unwind(handle);
@@ -215,7 +243,8 @@ void Registrations::DropPeer(Handle peer) {
 void Registrations::PutPeerRow(Handle handle) {
   const Peer& peer = peers_[handle];
   rows_.push_back(ToRow(PeerRow{handle, peer.id, peer.sent_ms, peer.number, peer.sequence,
-                                peer.saying, ToUnixMs(peer.expires), *peer.envelope}));
+                                peer.saying, peer.logged, ToUnixMs(peer.expires), peer.owner,
+                                *peer.envelope}));
 }
 
 std::vector<Row> Registrations::TakeRows() {
@@ -227,7 +256,8 @@ std::vector<Row> Registrations::TakeRows() {
 }
 
 void Registrations::OnDeadline(Time now) {
-  const Tick until = Floor(now);
+  DropTombstones(now);
+  const Tick until = FloorTick(now);
   if (entries_.size() == 0) {
     turned_ = until;
     return;
@@ -251,7 +281,7 @@ void Registrations::OnDeadline(Time now) {
 }
 
 Time Registrations::NextDeadline() const {
-  return entries_.size() == 0 ? kNever : ToTime(turned_ + 1);
+  return entries_.size() == 0 ? kNever : TickTime(turned_ + 1);
 }
 
 Handle Registrations::Find(Handle peer, Handle space) const {

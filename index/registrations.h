@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 
 #include "base/time.h"
 #include "index/cookie.h"
+#include "index/log_page.h"
 #include "index/namespaces.h"
 #include "index/record.h"
 #include "index/registration_rows.h"
@@ -34,6 +36,10 @@ struct RegistrationLimits {
   Duration ttl_default = std::chrono::hours(2);  // for those who name none
 };
 
+// Whose word a registration is: ours, or that of another server, of whose log we keep a copy.
+using Owner = std::uint16_t;
+inline constexpr Owner kOurs = 0;
+
 // Rules
 // - A registration is one peer's under one namespace, until its TTL has passed; to the second, and
 //   not less. A peer has one record, its newest, under all its namespaces.
@@ -47,13 +53,25 @@ struct RegistrationLimits {
 // - DISCOVER without a namespace gives each peer once.
 // - Expired registrations and records are never given out.
 // - What is to be kept comes out as rows (TakeRows); fed to Load* they bring back the same.
+//
+// Rules of federation (docs/FEDERATION.md)
+// - What another server has registered is its claim, beside ours and those of others on the same
+//   peer and namespace; nobody's word changes another's. What is told is one registration, until
+//   the last claim on it ends, with the newest record.
+// - Our own claims are a log: each that is made, extended or taken back gets the next number. What
+//   was taken back is remembered until it would have ended, kTombstonesMax at most.
+// - A peer or registration of a copy for which there is no room is left out.
 class Registrations {
  public:
+  static constexpr std::size_t kTombstonesMax = 100'000;  // about 150 bytes each
+  // Entries that one Sweep looks at: about 2 ms.
+  static constexpr std::size_t kSweptAtOnce = 100'000;
   static constexpr Duration kClockApart = std::chrono::hours(1);
   // How many are dropped by one OnDeadline: about 1 ms of work.
   static constexpr std::size_t kDroppedAtOnce = 2000;
 
-  Registrations(RegistrationLimits limits, const CookieSecret& secret);
+  // epoch  of our log, 1 to 2^53.
+  Registrations(RegistrationLimits limits, const CookieSecret& secret, std::uint64_t epoch = 1);
 
   struct Request {
     std::vector<std::string> namespaces;
@@ -92,6 +110,51 @@ class Registrations {
   // Not later than the next expiry.
   [[nodiscard]] Time NextDeadline() const;
 
+  // Our log after a number, as it stands: see LogPage.
+  struct LogLimits {
+    std::size_t peers_max = 500;
+    std::size_t entries_max = 2000;
+  };
+  [[nodiscard]] PageToSign Log(Time now, WallTime wall, std::uint64_t epoch, std::uint64_t after,
+                            const LogLimits& limits) const;
+  // Whether Log has something to tell; else a page after that number would be empty.
+  [[nodiscard]] bool HasLog(std::uint64_t epoch, std::uint64_t after) const;
+  [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
+  [[nodiscard]] std::uint64_t log_end() const { return log_end_; }
+
+  // Copies of other servers' logs. A number that DropCopy was called with comes back from AddCopy
+  // some time.
+  Owner AddCopy();
+  // One of an earlier life, of which nothing may be left. After Loaded.
+  void UseCopy(Owner owner);
+  // What is put from here on replaces what the copy has when EndSnapshot is called.
+  void BeginSnapshot(Owner owner);
+  void EndSnapshot(Owner owner);
+  struct Copied {
+    std::vector<std::string> news;  // as in Taken
+    std::size_t left_out = 0;       // registrations, for which there is no room
+    std::size_t unknown = 0;        // registrations of whom we should know, and do not
+  };
+  Copied PutCopied(Time now, WallTime wall, Owner owner, const LogPage::Peer& peer);
+  void DropCopy(Owner owner);
+  // Goes on with what EndSnapshot and DropCopy left to be removed. Returns whether there is more.
+  bool Sweep(Time now, WallTime wall);
+  // Whether nothing of the copy waits for that.
+  [[nodiscard]] bool IsSwept(Owner owner) const;
+  // Copies of which there is something here, after Loaded.
+  [[nodiscard]] std::vector<Owner> copies() const;
+  // Registrations that are this server's word.
+  [[nodiscard]] std::size_t CountOf(Owner owner) const;
+
+  // For people: peers in an order that lasts, from a number on.
+  struct Shown {
+    std::uint64_t number = 0;
+    std::shared_ptr<const std::string> envelope;
+    Owner owner = kOurs;  // where it registered last
+    std::uint32_t registrations = 0;
+  };
+  [[nodiscard]] std::vector<Shown> Peers(std::uint64_t after, std::size_t limit) const;
+
   // What changed since the last call, in order.
   std::vector<Row> TakeRows();
   // Rows of an earlier life, in the order of their keys, before anything else is called.
@@ -105,16 +168,28 @@ class Registrations {
   void CheckInvariants() const;
 
  private:
+  void CheckLog() const;
   using Tick = std::uint32_t;  // whole seconds of Time
-  struct Entry {               // 40 bytes
+  struct Entry {               // 56 bytes
     std::uint64_t number = 0;
-    Tick expires = 0;
+    std::uint64_t logged = 0;  // its number in our log; 0: we claim nothing
+    Tick expires = 0;          // of the claim that lasts longest
     Handle peer = kNoHandle;
     Handle space = kNoHandle;
     Handle previous = kNoHandle;  // in the space, by number
     Handle next = kNoHandle;
     Handle slot_previous = kNoHandle;  // in the slot of the wheel
     Handle slot_next = kNoHandle;
+    Handle log_previous = kNoHandle;  // in our log
+    Handle log_next = kNoHandle;
+    Owner owner = kOurs;          // of the only claim
+    std::uint8_t generation = 0;  // of the only claim
+    bool is_shared = false;       // there are several claims, all of them in claims_
+  };
+  struct Claim {
+    Owner owner = kOurs;
+    std::uint8_t generation = 0;  // of the copy
+    Tick expires = 0;
   };
   struct Peer {
     PeerId id;
@@ -124,15 +199,48 @@ class Registrations {
     std::uint64_t saying = 0;  // of what the record says, besides its sequence and expiry
     std::uint64_t number = 0;
     std::int64_t sent_ms = 0;
+    std::uint64_t logged = 0;  // in our log, the number with which its record was new
+    Owner owner = kOurs;       // who told its record
     std::uint32_t count = 0;
+    std::uint32_t ours = 0;  // of which so many are in our log
+  };
+  struct Tombstone {
+    std::uint64_t number = 0;
+    Tick expires = 0;
+    PeerId id;
+    std::string name;  // packed
+  };
+  struct Copy {
+    bool is_used = false;
+    std::uint8_t generation = 0;
+    std::size_t count = 0;  // claims
+  };
+  struct Sweeping {
+    Owner owner = kOurs;
+    std::optional<std::uint8_t> keep;  // claims of this generation; nullopt: none
+    Handle at = 0;
   };
 
   [[nodiscard]] RendezvousError Check(WallTime wall, const Request& request) const;
   [[nodiscard]] bool HasRoom(Handle peer, const std::vector<std::string>& packed) const;
-  Handle TakePeer(const Request& request, bool& is_record_new, bool& says_new);
+  Handle TakePeer(Owner owner, const SignedRecord& record, bool& is_record_new, bool& says_new);
   bool Put(Time now, WallTime wall, Handle peer, const std::string& packed, bool is_record_new,
-           Tick expires);
+           const Claim& claim);
   void Drop(Handle entry);
+  // Several claims on one registration.
+  [[nodiscard]] std::vector<Claim> ClaimsOf(Handle entry) const;
+  [[nodiscard]] std::optional<Claim> FindClaim(Handle entry, Owner owner) const;
+  void SetClaims(Handle entry, std::vector<Claim> claims);
+  void SetClaim(Time now, Handle entry, const Claim& claim);
+  // The registration goes with its last claim.
+  void DropClaim(Time now, WallTime wall, Handle entry, Owner owner);
+  void AppendToLog(Handle entry, std::uint64_t number);
+  void UnlinkFromLog(Handle entry);
+  [[nodiscard]] Handle LogAfter(std::uint64_t number) const;
+  void Bury(Time now, WallTime wall, Handle entry, Tick expires);
+  void DropTombstones(Time now);
+  void PutEntryRow(Time now, WallTime wall, Handle entry);
+  [[nodiscard]] bool HasRoomForCopy(bool is_new_peer, Handle peer) const;
   void DropPeer(Handle peer);
   [[nodiscard]] Handle Find(Handle peer, Handle space) const;
   [[nodiscard]] std::uint64_t HashOf(Handle entry) const;
@@ -148,9 +256,11 @@ class Registrations {
   void PutPeerRow(Handle peer);
   Result<bool> LoadPeer(const PeerRow& row);
   Result<bool> LoadEntry(Time now, WallTime wall, const EntryRow& row);
+  Result<bool> LoadTombstone(Time now, WallTime wall, const TombstoneRow& row);
 
   RegistrationLimits limits_;
   CookieSecret secret_;
+  std::uint64_t epoch_;
   std::uint64_t next_number_ = 1;
   std::uint64_t stored_number_ = 0;
   Namespaces spaces_;
@@ -163,6 +273,16 @@ class Registrations {
   Tick turned_ = 0;            // all that expired up to here is dropped
   std::vector<Row> rows_;
   std::vector<Handle> unsorted_;  // spaces, while rows are loaded
+  std::unordered_map<Handle, std::vector<Claim>> claims_;  // of shared entries, two or more each
+  std::vector<Copy> copies_;                               // by owner; ours is the first
+  std::deque<Sweeping> sweeps_;
+  Handle log_first_ = kNoHandle;
+  Handle log_last_ = kNoHandle;
+  std::uint64_t log_end_ = 0;          // the last number given in it
+  std::uint64_t floor_ = 0;            // who has read up to here, or further, lacks no tombstone
+  std::deque<Tombstone> tombstones_;   // by number
+  // Where pages of Log have ended: the next is asked for soon.
+  mutable std::map<std::uint64_t, Handle> log_hints_;
 };
 
 }  // namespace shoal::index

@@ -75,10 +75,42 @@ void Registrations::DiscoverSpace(Time now, WallTime wall, const std::string& pa
   }
 }
 
+void Registrations::CheckLog() const {
+  std::uint64_t number = 0;
+  std::size_t logged = 0;
+  Handle previous = kNoHandle;
+  for (Handle at = log_first_; at != kNoHandle; at = entries_[at].log_next) {
+    const Entry& entry = entries_[at];
+    SHOAL_CHECK(entry.logged > number && entry.logged < next_number_);
+    SHOAL_CHECK(entry.log_previous == previous && FindClaim(at, kOurs).has_value());
+    number = entry.logged;
+    previous = at;
+    ++logged;
+  }
+  SHOAL_CHECK(log_last_ == previous && number <= log_end_ && log_end_ < next_number_);
+  SHOAL_CHECK(tombstones_.size() <= kTombstonesMax + 1);
+  std::vector<std::size_t> claims(copies_.size());
+  std::size_t shared = 0;
+  for (Handle at = 0; at < entries_.made(); ++at) {
+    if (entries_[at].peer == kNoHandle) continue;
+    const auto held = ClaimsOf(at);
+    shared += entries_[at].is_shared ? 1 : 0;
+    for (const auto& claim : held) {
+      ++claims[claim.owner];
+      SHOAL_CHECK(claim.expires <= entries_[at].expires);
+      if (claim.owner == kOurs) SHOAL_CHECK(entries_[at].logged != 0);
+    }
+    SHOAL_CHECK(entries_[at].is_shared == (held.size() > 1));
+  }
+  SHOAL_CHECK(shared == claims_.size() && claims[kOurs] == logged);
+  for (std::size_t i = 0; i < claims.size(); ++i) SHOAL_CHECK(claims[i] == copies_[i].count);
+}
+
 void Registrations::CheckInvariants() const {
   SHOAL_CHECK(peers_.size() == by_id_.size() && by_number_.size() == by_id_.size());
   SHOAL_CHECK(by_id_.size() <= limits_.peers_max);
   SHOAL_CHECK(entries_.size() <= limits_.total_max);
+  CheckLog();
   std::unordered_map<Handle, std::size_t> of_peer;
   std::size_t total = 0;
   std::size_t spaces = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "index/registrations.h"
+#include "index/ticks.h"
 
 namespace shoal::index {
 namespace {
@@ -12,6 +13,8 @@ namespace {
 constexpr std::uint64_t kNumbersSkipped = 1'000'000;
 // No row of ours has a higher one, whatever the limits were.
 constexpr std::uint32_t kPeerRowMax = 10'000'000;
+// Far more than there are servers: those of copies that are being dropped count too.
+constexpr Owner kOwnersMax = 1000;
 
 Error Corrupt(const std::string& what) {
   return {Code::kCorrupt, "the index server's database holds " + what +
@@ -35,6 +38,16 @@ Result<bool> Registrations::Load(Time now, WallTime wall, std::string_view key,
     }
     return LoadEntry(now, wall, *row);
   }
+  if (key.starts_with('t')) {
+    const auto row = ReadTombstoneRow(key, value);
+    if (!row || UnpackName(row->name).empty()) return Corrupt("a tombstone that cannot be read");
+    return LoadTombstone(now, wall, *row);
+  }
+  if (key == MetaKey(kFloorRow)) {
+    const auto number = ReadNumber(value);
+    if (!number || *number > (std::uint64_t{1} << 62)) return Corrupt("a number beyond bounds");
+    floor_ = *number;
+  }
   if (key == MetaKey(kNextNumberRow)) {
     const auto number = ReadNumber(value);
     if (!number || *number > (std::uint64_t{1} << 62)) return Corrupt("a number beyond bounds");
@@ -57,6 +70,8 @@ Result<bool> Registrations::LoadPeer(const PeerRow& row) {
   peer.saying = row.saying;
   peer.number = row.number;
   peer.sent_ms = row.sent_ms;
+  peer.logged = row.logged;
+  peer.owner = row.owner;
   next_number_ = std::max(next_number_, row.number + 1);
   peers_.AddAt(row.peer, std::move(peer));
   by_id_.emplace(row.id, row.peer);
@@ -65,10 +80,15 @@ Result<bool> Registrations::LoadPeer(const PeerRow& row) {
 }
 
 Result<bool> Registrations::LoadEntry(Time now, WallTime wall, const EntryRow& row) {
-  const auto left =
-      std::min<Duration>(WallTime(std::chrono::seconds(row.expires_s)) - wall, limits_.ttl_max);
+  std::vector<Claim> claims;
+  for (const auto& claim : row.claims) {
+    const auto left =
+        std::min<Duration>(WallTime(std::chrono::seconds(claim.expires_s)) - wall, limits_.ttl_max);
+    if (left <= Duration(0) || claim.owner > kOwnersMax) continue;
+    claims.push_back({claim.owner, 0, CeilTick(now + left)});
+  }
   const bool is_known = row.peer < peers_.made() && peers_[row.peer].envelope != nullptr;
-  if (left <= Duration(0) || !is_known || size() >= limits_.total_max ||
+  if (claims.empty() || !is_known || size() >= limits_.total_max ||
       peers_[row.peer].count >= limits_.per_peer_max) {
     return false;
   }
@@ -78,9 +98,15 @@ Result<bool> Registrations::LoadEntry(Time now, WallTime wall, const EntryRow& r
   entry.peer = row.peer;
   entry.space = space;
   entry.number = row.number;
-  entry.expires = static_cast<Tick>(
-      std::chrono::ceil<std::chrono::seconds>((now + left).time_since_epoch()).count());
   const Handle handle = entries_.Add(entry);
+  for (const auto& claim : claims) {
+    if (claim.owner >= copies_.size()) copies_.resize(claim.owner + 1U);
+    copies_[claim.owner].is_used = true;
+    ++copies_[claim.owner].count;
+    // Those of our log are linked at the end, when all are here.
+    if (claim.owner == kOurs) entries_[handle].logged = row.logged;
+  }
+  SetClaims(handle, std::move(claims));
   table_.Insert(HashOf(handle), handle, [this](Handle h) { return HashOf(h); });
   const Handle last = spaces_[space].last;
   // Rows come peer by peer, and so numbers in any order: sorted at the end.
@@ -92,6 +118,16 @@ Result<bool> Registrations::LoadEntry(Time now, WallTime wall, const EntryRow& r
   Wind(handle);
   ++spaces_[space].count;
   ++peers_[row.peer].count;
+  next_number_ = std::max({next_number_, row.number + 1, row.logged + 1});
+  return true;
+}
+
+Result<bool> Registrations::LoadTombstone(Time now, WallTime wall, const TombstoneRow& row) {
+  const auto left =
+      std::min<Duration>(WallTime(std::chrono::seconds(row.expires_s)) - wall, limits_.ttl_max);
+  if (left <= Duration(0) || tombstones_.size() >= kTombstonesMax) return false;
+  tombstones_.push_back({row.number, CeilTick(now + left), row.id, row.name});
+  log_end_ = std::max(log_end_, row.number);
   next_number_ = std::max(next_number_, row.number + 1);
   return true;
 }
@@ -111,6 +147,12 @@ void Registrations::Loaded() {
     for (const auto& [number, handle] : order) Append(handle);
   }
   unsorted_ = {};
+  std::vector<std::pair<std::uint64_t, Handle>> log;
+  for (Handle at = 0; at < entries_.made(); ++at) {
+    if (entries_[at].logged != 0) log.emplace_back(entries_[at].logged, at);
+  }
+  std::ranges::sort(log);
+  for (const auto& [number, handle] : log) AppendToLog(handle, number);
   // Peers whose registrations have all gone meanwhile.
   for (Handle peer = 0; peer < peers_.made(); ++peer) {
     if (peers_[peer].envelope != nullptr && peers_[peer].count == 0) DropPeer(peer);

@@ -96,7 +96,8 @@ TEST(CookieTest, OpensWithItsSecretAndItsNamespaceOnly) {
 }
 
 TEST(RegistrationRowsTest, SurviveTheTable) {
-  const PeerRow peer{70'000, PeerId{}, 1'790'000'000'000, 17, 5, 99, 1'790'000'300'000, "{...}"};
+  const PeerRow peer{70'000, PeerId{}, 1'790'000'000'000, 17, 5, 99,
+                     20,     1'790'000'300'000, 3, "{...}"};
   const auto row = ToRow(peer);
   const auto read = ReadPeerRow(row.key, *row.value);
   ASSERT_TRUE(read);
@@ -106,15 +107,38 @@ TEST(RegistrationRowsTest, SurviveTheTable) {
   EXPECT_EQ(read->sequence, peer.sequence);
   EXPECT_EQ(read->saying, peer.saying);
   EXPECT_EQ(read->expires_ms, peer.expires_ms);
+  EXPECT_EQ(read->logged, peer.logged);
+  EXPECT_EQ(read->owner, peer.owner);
   EXPECT_EQ(read->envelope, peer.envelope);
-  const EntryRow entry{70'000, "Troom/open", 18, 1'790'000'300};
+  const EntryRow entry{70'000, "Troom/open", 18, 19, {{0, 1'790'000'300}, {7, 1'790'000'400}}};
   const auto entry_row = ToRow(entry);
   const auto read_entry = ReadEntryRow(entry_row.key, *entry_row.value);
   ASSERT_TRUE(read_entry);
   EXPECT_EQ(read_entry->peer, entry.peer);
   EXPECT_EQ(read_entry->name, entry.name);
   EXPECT_EQ(read_entry->number, entry.number);
-  EXPECT_EQ(read_entry->expires_s, entry.expires_s);
+  EXPECT_EQ(read_entry->logged, entry.logged);
+  ASSERT_EQ(read_entry->claims.size(), 2U);
+  EXPECT_EQ(read_entry->claims[0].expires_s, 1'790'000'300U);
+  EXPECT_EQ(read_entry->claims[1].owner, 7);
+  const CopyRow copy{5, PeerId{}, 1'790'000'000'000, 12, 1'790'000'000'001, "https://a:7383"};
+  const auto copy_row = ToRow(copy);
+  const auto read_copy = ReadCopyRow(copy_row.key, *copy_row.value);
+  ASSERT_TRUE(read_copy);
+  EXPECT_EQ(read_copy->owner, copy.owner);
+  EXPECT_EQ(read_copy->epoch, copy.epoch);
+  EXPECT_EQ(read_copy->cursor, copy.cursor);
+  EXPECT_EQ(read_copy->heard_ms, copy.heard_ms);
+  EXPECT_EQ(read_copy->url, copy.url);
+  const TombstoneRow tombstone{300, 1'790'000'300, PeerId{}, "Troom/open"};
+  const auto tombstone_row = ToRow(tombstone);
+  const auto read_tombstone = ReadTombstoneRow(tombstone_row.key, *tombstone_row.value);
+  ASSERT_TRUE(read_tombstone);
+  EXPECT_EQ(read_tombstone->number, tombstone.number);
+  EXPECT_EQ(read_tombstone->expires_s, tombstone.expires_s);
+  EXPECT_EQ(read_tombstone->name, tombstone.name);
+  EXPECT_FALSE(ReadCopyRow("s", *copy_row.value));
+  EXPECT_FALSE(ReadTombstoneRow(tombstone_row.key, "short"));
   EXPECT_FALSE(ReadPeerRow(row.key, "short"));
   EXPECT_FALSE(ReadEntryRow("r", *entry_row.value));
   // The rows of a peer lie together, and before those of the next.
