@@ -19,12 +19,6 @@ Error Wrong(std::string_view value, std::string_view must) {
   return Error{Code::kInvalid, "\"" + std::string(value) + "\" is not " + std::string(must)};
 }
 
-Error NotYet(std::string_view value) {
-  return Error{
-      Code::kUnsupported,
-      "\"" + std::string(value) + "\": this version of shoal cannot do that yet; leave it out"};
-}
-
 template <class Section>
 ConfigKey Text(std::string name, Section Config::*section, std::string Section::*field,
                std::function<Status(const std::string&)> check = {}) {
@@ -207,9 +201,6 @@ Status IsName(const std::string& value) {
   return Wrong(value, "at most 64 bytes of printable ASCII");
 }
 
-// Keys whose feature this version does not have: only what means "without it" is taken, so that
-// nobody believes in a limit or a server that is not there.
-Status IsNotYet(const std::string& value) { return NotYet(value); }
 
 Status IsAbsolute(const std::string& value) {
   return value.empty() || value.front() == '/' ? Ok() : Status(Wrong(value, "an absolute path"));
@@ -251,7 +242,7 @@ std::vector<ConfigKey> MakeTable() {
       Time("rendezvous.ttl_max", &C::rendezvous, &C::Rendezvous::ttl_max, seconds(1), hours(72)),
       Time("rendezvous.ttl_default", &C::rendezvous, &C::Rendezvous::ttl_default, seconds(1),
            hours(72)),
-      List("rendezvous.federate", &C::rendezvous, &C::Rendezvous::federate, IsNotYet),
+      List("rendezvous.federate", &C::rendezvous, &C::Rendezvous::federate, IsServerUrl),
       Flag("room.open", &C::room, &C::Room::open),
       Size("store.max", &C::store, &C::Store::max, Bytes(1 << 20), Bytes(std::int64_t{1} << 50), 1),
       Text("store.containerd", &C::store, &C::Store::containerd, IsAbsolute),

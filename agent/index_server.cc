@@ -14,6 +14,7 @@ fetch::HttpReply ToHttp(index::RendezvousService::Reply reply) {
   fetch::HttpReply out;
   out.status = reply.status;
   out.headers = {{"Content-Type", "application/json"}};
+  if (reply.is_packed) out.headers.emplace_back("Content-Encoding", "zstd");
   out.body.push_back({std::move(reply.json), nullptr, {}, {}});
   return out;
 }
@@ -24,7 +25,7 @@ Result<std::unique_ptr<IndexServer>> IndexServer::Start(Options options,
                                                         const index::SigningKey& key) {
   auto tls = fetch::TlsIdentity::Make(key);
   if (!tls) return tls.error();
-  auto service = index::RendezvousService::Start(options.service, key.id());
+  auto service = index::RendezvousService::Start(options.service, key);
   if (!service) return service.error();
   std::unique_ptr<IndexServer> server(new IndexServer());
   server->service_ = *std::move(service);
@@ -40,11 +41,14 @@ Result<std::unique_ptr<IndexServer>> IndexServer::Start(Options options,
   auto started = fetch::HttpServer::Start(
       std::move(http), [service = server->service_.get()](fetch::HttpRequest request,
                                                           fetch::HttpServer::Responder respond) {
-        service->Handle(
-            {std::move(request.method), std::move(request.target), std::move(request.body)},
-            [respond = std::move(respond)](index::RendezvousService::Reply reply) {
-              respond(ToHttp(std::move(reply)));
-            });
+        const bool takes_zstd =
+            fetch::FindHeader(request.headers, "accept-encoding").find("zstd") !=
+            std::string_view::npos;
+        service->Handle({std::move(request.method), std::move(request.target),
+                         std::move(request.body), request.peer, takes_zstd},
+                        [respond = std::move(respond)](index::RendezvousService::Reply reply) {
+                          respond(ToHttp(std::move(reply)));
+                        });
       });
   if (!started) return started.error();
   server->http_ = *std::move(started);

@@ -27,6 +27,8 @@ class IndexServer {
   [[nodiscard]] index::Endpoint endpoint() const { return http_->endpoint(); }
   [[nodiscard]] int connections() const { return http_->connections(); }
   [[nodiscard]] index::RendezvousService::Counts counts() const { return service_->counts(); }
+  // The service's word on others, for people.
+  [[nodiscard]] const index::RendezvousService& service() const { return *service_; }
 
  private:
   IndexServer() = default;

@@ -12,6 +12,7 @@
 #include "agent/agent.h"
 #include "agent/data_folder.h"
 #include "agent/index_server.h"
+#include "agent/index_status.h"
 #include "agent/rest_threads.h"
 #include "index/keyfile/keyfile.h"
 #include "index/net/io_thread.h"
@@ -107,42 +108,15 @@ Exit RunIndexServer(const Config& config) {
   options.service.limits.ttl_min = config.rendezvous.ttl_min;
   options.service.limits.ttl_max = config.rendezvous.ttl_max;
   options.service.limits.ttl_default = config.rendezvous.ttl_default;
+  options.service.federate = config.rendezvous.federate;
+  options.service.pin_file = config.agent.data_dir + "/index-servers";
   auto server = IndexServer::Start(options, *key);
   if (!server) return FailToStart(server.error());
   const Time started = index::SteadyNow();
-  auto admin = AdminServer::Start(
-      *index::ParseEndpoint(config.agent.admin), [&](const AdminRequest& request) -> AdminReply {
-        std::string path;
-        for (const auto& part : request.path) path += (path.empty() ? "" : "/") + part;
-        if (request.method != "GET" && request.method != "HEAD") return WrongMethod(request.method);
-        if (path == "healthz" || path == "readyz") return {200, "text/plain", "ok\n"};
-        const auto counts = (*server)->counts();
-        const auto gauge = [](const char* name, const char* help, std::size_t n) {
-          return Metric{name, help, Metric::Kind::kGauge, [n] { return static_cast<double>(n); }};
-        };
-        if (path == "metrics") {
-          return {200, "text/plain; version=0.0.4",
-                  RenderMetrics(
-                      {gauge("shoal_index_peers", "Peers registered.", counts.peers),
-                       gauge("shoal_index_registrations", "Registrations of all peers.",
-                             counts.registrations),
-                       gauge("shoal_index_waiters", "Requests that wait for news.", counts.waiters),
-                       gauge("shoal_index_swarms", "Blobs asked about lately.", counts.swarms),
-                       gauge("shoal_index_connections", "Connections of agents.",
-                             static_cast<std::size_t>((*server)->connections()))})};
-        }
-        if (path != "v1/status") return ErrorReply({Code::kNotFound, "no such path"});
-        Json status = Json::object();
-        status["id"] = Json::string(key->id().Hex());
-        status["version"] = Json::string(SHOAL_VERSION);
-        status["uptime_s"] = Json::number(static_cast<std::int64_t>(
-            std::chrono::duration_cast<std::chrono::seconds>(index::SteadyNow() - started)
-                .count()));
-        status["peers"] = Json::number(static_cast<std::int64_t>(counts.peers));
-        status["registrations"] = Json::number(static_cast<std::int64_t>(counts.registrations));
-        status["swarms"] = Json::number(static_cast<std::int64_t>(counts.swarms));
-        return JsonReply(status);
-      });
+  const IndexStatus status(**server, key->id(), started);
+  auto admin =
+      AdminServer::Start(*index::ParseEndpoint(config.agent.admin),
+                         [&](const AdminRequest& request) { return status.Answer(request); });
   if (!admin) return FailToStart(admin.error());
   spdlog::info("index server {} listens on {}; give it to agents as https://<this host>:{}#{}",
                SHOAL_VERSION, config.rendezvous.listen,

@@ -36,7 +36,12 @@ Result<bool> Federation::Load(std::string_view key, std::string_view value) {
 }
 
 void Federation::Loaded(Time now, WallTime wall) {
+  const bool federates = !servers_.empty();
   for (const auto& row : std::exchange(loaded_, {})) {
+    if (!federates) {
+      rows_.push_back({CopyKey(row.owner), std::nullopt});
+      continue;
+    }
     Server* server = Find(row.id);
     if (server == nullptr) {
       if (servers_.size() == limits_.servers_max) continue;
@@ -60,9 +65,8 @@ void Federation::Loaded(Time now, WallTime wall) {
 }
 
 Federation::Server* Federation::Find(const PeerId& id) {
-  const auto it = std::ranges::find_if(servers_, [&](const Server& server) {
-    return InUse(server) && server.id == id;
-  });
+  const auto it = std::ranges::find_if(
+      servers_, [&](const Server& server) { return InUse(server) && server.id == id; });
   return it == servers_.end() ? nullptr : &*it;
 }
 
@@ -71,8 +75,8 @@ const Federation::Server* Federation::Find(const PeerId& id) const {
 }
 
 bool Federation::AnyAway() const {
-  return std::ranges::any_of(
-      servers_, [&](const Server& server) { return InUse(server) && !server.works; });
+  return std::ranges::any_of(servers_,
+                             [&](const Server& server) { return InUse(server) && !server.works; });
 }
 
 // A half to the whole of it, so that servers part.
@@ -233,9 +237,8 @@ void Federation::Introduce(Time now, const ServerLine& line, Out& out) {
     unmet->id = line.id;  // until it is met
     return;
   }
-  const bool is_url_known = std::ranges::any_of(servers_, [&](const Server& server) {
-    return !server.is_free && server.url == line.url;
-  });
+  const bool is_url_known = std::ranges::any_of(
+      servers_, [&](const Server& server) { return !server.is_free && server.url == line.url; });
   if (is_url_known || !line.url.starts_with("https://")) return;
   Server fresh;
   fresh.url = line.url;
@@ -289,8 +292,8 @@ bool Federation::Apply(Time now, WallTime wall, Server& server, const PagePtr& s
   const bool is_first = page.after == 0;
   const bool is_anew =
       page.epoch > server.epoch || (page.epoch == server.epoch && server.cursor == 0);
-  const bool continues = page.epoch == server.epoch && page.after <= server.cursor &&
-                         page.cursor > server.cursor;
+  const bool continues =
+      page.epoch == server.epoch && page.after <= server.cursor && page.cursor > server.cursor;
   const bool is_taken = is_first ? is_direct || is_anew : continues;
   if (!is_taken) return false;
   if (!server.copy) server.copy = registrations_.AddCopy();
@@ -383,11 +386,11 @@ std::vector<ServerLine> Federation::Servers(WallTime wall) const {
     if (!InUse(server) || !server.id) continue;
     const bool is_heard = server.heard != WallTime{} && wall > server.heard;
     const auto ago = is_heard ? wall - server.heard : Duration(0);
-    out.push_back({*server.id, server.url, server.is_listed, server.epoch, server.cursor,
-                   std::chrono::duration_cast<std::chrono::seconds>(ago).count(),
-                   static_cast<std::int64_t>(
-                       server.copy ? registrations_.CountOf(*server.copy) : 0),
-                   server.works});
+    out.push_back(
+        {*server.id, server.url, server.is_listed, server.epoch, server.cursor,
+         std::chrono::duration_cast<std::chrono::seconds>(ago).count(),
+         static_cast<std::int64_t>(server.copy ? registrations_.CountOf(*server.copy) : 0),
+         server.works});
   }
   return out;
 }
@@ -399,9 +402,8 @@ std::string Federation::TroubleOf(const PeerId& id) const {
 
 std::optional<PeerId> Federation::IdOf(Owner owner) const {
   if (owner == kOurs) return self_;
-  const auto it = std::ranges::find_if(servers_, [&](const Server& server) {
-    return InUse(server) && server.copy == owner;
-  });
+  const auto it = std::ranges::find_if(
+      servers_, [&](const Server& server) { return InUse(server) && server.copy == owner; });
   return it == servers_.end() ? std::nullopt : it->id;
 }
 
@@ -419,12 +421,20 @@ void Federation::Forget(Server& server) {
 void Federation::PutRow(const Server& server) {
   if (!server.copy) return;
   // A snapshot that is not whole begins anew after a restart: what it replaces is not told apart.
-  rows_.push_back(ToRow(CopyRow{*server.copy, *server.id, server.epoch,
-                                server.is_replacing ? 0 : server.cursor, ToUnixMs(server.heard),
-                                server.url}));
+  rows_.push_back(
+      ToRow(CopyRow{*server.copy, *server.id, server.epoch, server.is_replacing ? 0 : server.cursor,
+                    ToUnixMs(server.heard), server.url}));
 }
 
 std::vector<Row> Federation::TakeRows() { return std::exchange(rows_, {}); }
+
+void Federation::OnNotKept(Time now) {
+  for (Server& server : servers_) {
+    if (!InUse(server) || !server.copy || now < server.snapshot_at) continue;
+    server.snapshot_at = now + limits_.snapshot_pause;
+    server.wants_snapshot = true;
+  }
+}
 
 void Federation::CheckInvariants() const {
   SHOAL_CHECK(servers_.size() <= limits_.servers_max);

@@ -28,16 +28,17 @@ struct FederationLimits {
   // Between two snapshots that are asked for because a page named a peer that we should know.
   Duration snapshot_pause = std::chrono::minutes(10);
   std::size_t servers_max = kFederatedMax;
-  std::size_t relay_bytes_max = std::size_t{16} << 20;        // of pages, of one server
+  std::size_t relay_bytes_max = std::size_t{16} << 20;  // of pages, of one server
   std::size_t relay_bytes_total_max = std::size_t{128} << 20;
-  std::size_t answer_bytes_max = std::size_t{1} << 20;        // of pages that are passed on at once
+  std::size_t answer_bytes_max = std::size_t{1} << 20;  // of pages that are passed on at once
 };
 
 // Rules
 // - Each server is followed by itself: its log after the number that we have, all the time. What it
 //   says itself counts: it may begin anew. After a failure it is asked how it is, at growing
 //   intervals, and then goes on.
-// - While it is away, pages that it signed are taken from whoever says that it has read further, and
+// - While it is away, pages that it signed are taken from whoever says that it has read further,
+// and
 //   only such as continue what we have, or are a later log's first.
 // - A page is applied whole. The number that it reaches goes to disk with it.
 // - A snapshot replaces the copy when its last page is here.
@@ -67,10 +68,10 @@ class Federation {
     std::optional<PeerId> pin;
   };
   struct Out {
-    std::vector<Link> links;         // to be made, before the asks; in place of an earlier one
-    std::vector<std::size_t> gone;   // places whose link is not used any more
-    std::vector<Ask> asks;           // each is answered by one of the On... below
-    std::vector<std::string> news;   // namespaces
+    std::vector<Link> links;        // to be made, before the asks; in place of an earlier one
+    std::vector<std::size_t> gone;  // places whose link is not used any more
+    std::vector<Ask> asks;          // each is answered by one of the On... below
+    std::vector<std::string> news;  // namespaces
   };
   void OnDeadline(Time now, WallTime wall, Out& out);
   [[nodiscard]] Time NextDeadline() const;
@@ -96,6 +97,8 @@ class Federation {
 
   // What is to be kept since the last call. Goes with the rows of Registrations.
   std::vector<Row> TakeRows();
+  // Rows were not kept: what is on disk may lack what its number says. All of it once more.
+  void OnNotKept(Time now);
   void CheckInvariants() const;
 
  private:

@@ -20,9 +20,8 @@ std::string Quote(std::string_view text) { return Json::string(std::string(text)
 
 std::string Encode(const PageToSign& to_sign) {
   const LogPage& page = to_sign.page;
-  std::string out = R"({"server":")" + page.server.Hex() +
-                    R"(","epoch":)" + std::to_string(page.epoch) +
-                    R"(,"after":)" + std::to_string(page.after) +
+  std::string out = R"({"server":")" + page.server.Hex() + R"(","epoch":)" +
+                    std::to_string(page.epoch) + R"(,"after":)" + std::to_string(page.after) +
                     R"(,"cursor":)" + std::to_string(page.cursor) +
                     (page.more ? R"(,"more":true)" : "") + R"(,"peers":[)";
   for (std::size_t i = 0; i < page.peers.size(); ++i) {
@@ -120,7 +119,8 @@ Result<LogPage> ReadPage(std::string_view text, const ReadRecord& read) {
   page.epoch = static_cast<std::uint64_t>(*epoch);
   page.after = static_cast<std::uint64_t>(*after);
   page.cursor = static_cast<std::uint64_t>(*cursor);
-  if (page.more && page.cursor == page.after) return Wrong("it says nothing, and that there is more");
+  if (page.more && page.cursor == page.after)
+    return Wrong("it says nothing, and that there is more");
   std::size_t entries = 0;
   for (const auto& item : peers->as_array()) {
     if (!item.is_object()) return Wrong("a peer must be an object");

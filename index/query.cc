@@ -32,8 +32,9 @@ Result<std::string> Unescape(std::string_view text) {
   return out;
 }
 
-Status ReadNumber(const std::map<std::string, std::string>& fields, const std::string& name,
-                  int min, int& out) {
+template <class T>
+Status ReadNumber(const std::map<std::string, std::string>& fields, const std::string& name, T min,
+                  T& out) {
   const auto it = fields.find(name);
   if (it == fields.end() || it->second.empty()) return Ok();
   const std::string& text = it->second;
@@ -91,6 +92,19 @@ Result<DiscoverQuery> ParseDiscover(std::string_view target) {
   query.name = (*fields)["namespace"];
   query.cookie = (*fields)["cookie"];
   if (auto read = ReadNumber(*fields, "limit", 1, query.limit); !read) return read.error();
+  if (auto read = ReadNumber(*fields, "wait_ms", 0, query.wait_ms); !read) return read.error();
+  query.wait_ms = std::min(query.wait_ms, kDiscoverWaitMsMax);
+  return query;
+}
+
+Result<LogQuery> ParseLogQuery(std::string_view target) {
+  auto fields = ParseQuery(target);
+  if (!fields) return fields.error();
+  LogQuery query;
+  query.server = (*fields)["server"];
+  const std::uint64_t zero = 0;
+  if (auto read = ReadNumber(*fields, "epoch", zero, query.epoch); !read) return read.error();
+  if (auto read = ReadNumber(*fields, "after", zero, query.after); !read) return read.error();
   if (auto read = ReadNumber(*fields, "wait_ms", 0, query.wait_ms); !read) return read.error();
   query.wait_ms = std::min(query.wait_ms, kDiscoverWaitMsMax);
   return query;

@@ -1,6 +1,7 @@
 // The query of a request's target.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -27,5 +28,15 @@ struct DiscoverQuery {
 inline constexpr int kDiscoverWaitMsMax = 30'000;
 // Errors: kInvalid, naming the member.
 Result<DiscoverQuery> ParseDiscover(std::string_view target);
+
+// What is asked of a log.
+struct LogQuery {
+  std::string server;  // "" for that of who is asked
+  std::uint64_t epoch = 0;
+  std::uint64_t after = 0;
+  int wait_ms = 0;
+};
+// Errors: kInvalid, naming the member.
+Result<LogQuery> ParseLogQuery(std::string_view target);
 
 }  // namespace shoal::index

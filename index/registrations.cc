@@ -135,10 +135,10 @@ Handle Registrations::TakePeer(Owner owner, const SignedRecord& signed_record, b
     it = by_id_.emplace(signed_record.id(), peers_.Add(std::move(fresh))).first;
   }
   Peer& peer = peers_[it->second];
-  const bool is_newer = owner == kOurs ? record.sequence >= peer.sequence
-                                       : record.sequence > peer.sequence;
-  is_record_new = peer.envelope == nullptr ||
-                  (is_newer && *peer.envelope != signed_record.envelope());
+  const bool is_newer =
+      owner == kOurs ? record.sequence >= peer.sequence : record.sequence > peer.sequence;
+  is_record_new =
+      peer.envelope == nullptr || (is_newer && *peer.envelope != signed_record.envelope());
   if (!is_record_new) return it->second;
   const std::uint64_t saying = SayingOf(record);
   says_new = peer.envelope != nullptr && saying != peer.saying;
@@ -242,9 +242,9 @@ void Registrations::DropPeer(Handle peer) {
 
 void Registrations::PutPeerRow(Handle handle) {
   const Peer& peer = peers_[handle];
-  rows_.push_back(ToRow(PeerRow{handle, peer.id, peer.sent_ms, peer.number, peer.sequence,
-                                peer.saying, peer.logged, ToUnixMs(peer.expires), peer.owner,
-                                *peer.envelope}));
+  rows_.push_back(
+      ToRow(PeerRow{handle, peer.id, peer.sent_ms, peer.number, peer.sequence, peer.saying,
+                    peer.logged, ToUnixMs(peer.expires), peer.owner, *peer.envelope}));
 }
 
 std::vector<Row> Registrations::TakeRows() {

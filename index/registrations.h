@@ -116,7 +116,7 @@ class Registrations {
     std::size_t entries_max = 2000;
   };
   [[nodiscard]] PageToSign Log(Time now, WallTime wall, std::uint64_t epoch, std::uint64_t after,
-                            const LogLimits& limits) const;
+                               const LogLimits& limits) const;
   // Whether Log has something to tell; else a page after that number would be empty.
   [[nodiscard]] bool HasLog(std::uint64_t epoch, std::uint64_t after) const;
   [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
@@ -272,15 +272,15 @@ class Registrations {
   std::vector<Handle> wheel_;  // entries by the second in which they expire
   Tick turned_ = 0;            // all that expired up to here is dropped
   std::vector<Row> rows_;
-  std::vector<Handle> unsorted_;  // spaces, while rows are loaded
+  std::vector<Handle> unsorted_;                           // spaces, while rows are loaded
   std::unordered_map<Handle, std::vector<Claim>> claims_;  // of shared entries, two or more each
   std::vector<Copy> copies_;                               // by owner; ours is the first
   std::deque<Sweeping> sweeps_;
   Handle log_first_ = kNoHandle;
   Handle log_last_ = kNoHandle;
-  std::uint64_t log_end_ = 0;          // the last number given in it
-  std::uint64_t floor_ = 0;            // who has read up to here, or further, lacks no tombstone
-  std::deque<Tombstone> tombstones_;   // by number
+  std::uint64_t log_end_ = 0;         // the last number given in it
+  std::uint64_t floor_ = 0;           // who has read up to here, or further, lacks no tombstone
+  std::deque<Tombstone> tombstones_;  // by number
   // Where pages of Log have ended: the next is asked for soon.
   mutable std::map<std::uint64_t, Handle> log_hints_;
 };

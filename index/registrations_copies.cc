@@ -105,8 +105,8 @@ bool Registrations::Sweep(Time now, WallTime wall) {
       if (entries_[sweep.at].peer == kNoHandle) continue;
       const auto claim = FindClaim(sweep.at, sweep.owner);
       // A later snapshot may have begun meanwhile.
-      const bool goes = claim && (!sweep.keep || static_cast<std::int8_t>(claim->generation -
-                                                                          *sweep.keep) < 0);
+      const bool goes =
+          claim && (!sweep.keep || static_cast<std::int8_t>(claim->generation - *sweep.keep) < 0);
       if (goes) DropClaim(now, wall, sweep.at, sweep.owner);
     }
     if (sweep.at >= entries_.made()) sweeps_.pop_front();
@@ -115,8 +115,7 @@ bool Registrations::Sweep(Time now, WallTime wall) {
 }
 
 bool Registrations::IsSwept(Owner owner) const {
-  return std::ranges::none_of(sweeps_,
-                              [&](const Sweeping& sweep) { return sweep.owner == owner; });
+  return std::ranges::none_of(sweeps_, [&](const Sweeping& sweep) { return sweep.owner == owner; });
 }
 
 std::vector<Owner> Registrations::copies() const {

@@ -2,16 +2,15 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 
 #include "base/result.h"
 #include "fetch/transport/http_client.h"
+#include "index/net/zstd_codec.h"
 
 namespace shoal::fetch {
 
-std::string Compress(std::string_view plain);
-// Errors: kExhausted when more than max_bytes would come out, kCorrupt when it is no zstd frame.
-Result<std::string> Decompress(std::string_view packed, std::size_t max_bytes);
+using index::Compress;
+using index::Decompress;
 
 // A body as it was before its Content-Encoding. Errors: those of Decompress, kUnsupported for
 // another encoding.

@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::string_view kVersionRow = "version";
 constexpr std::string_view kSecretRow = "secret";
-constexpr std::uint64_t kVersion = 1;
+constexpr std::string_view kEpochRow = "epoch";
+constexpr std::uint64_t kVersion = 2;
 
 }  // namespace
 
@@ -25,7 +26,7 @@ Result<std::unique_ptr<RegistrationStore>> RegistrationStore::Open(const Options
   auto table = store->env_->Table("registrations");
   if (!table) return table.error();
   store->table_ = *table;
-  if (auto prepared = store->Prepare(options.fresh_secret); !prepared) {
+  if (auto prepared = store->Prepare(options.fresh_secret, options.fresh_epoch); !prepared) {
     return prepared.error().In("index server's database in " + options.dir);
   }
   store->thread_ = std::thread([raw = store.get()] { raw->Run(); });
@@ -33,7 +34,7 @@ Result<std::unique_ptr<RegistrationStore>> RegistrationStore::Open(const Options
   return store;
 }
 
-Status RegistrationStore::Prepare(const CookieSecret& fresh_secret) {
+Status RegistrationStore::Prepare(const CookieSecret& fresh_secret, std::uint64_t fresh_epoch) {
   return env_->Write([&](LmdbTxn& txn) -> Status {
     const auto version = txn.Get(table_, MetaKey(kVersionRow));
     const auto number = version ? ReadNumber(*version) : std::nullopt;
@@ -45,6 +46,12 @@ Status RegistrationStore::Prepare(const CookieSecret& fresh_secret) {
     if (number != kVersion) {
       if (auto cleared = txn.Clear(table_); !cleared) return cleared;
       if (auto put = txn.Put(table_, MetaKey(kVersionRow), NumberValue(kVersion)); !put) return put;
+    }
+    const auto epoch = txn.Get(table_, MetaKey(kEpochRow));
+    epoch_ = (epoch ? ReadNumber(*epoch) : std::nullopt).value_or(0);
+    if (epoch_ == 0) {
+      epoch_ = fresh_epoch;
+      if (auto put = txn.Put(table_, MetaKey(kEpochRow), NumberValue(epoch_)); !put) return put;
     }
     const auto secret = txn.Get(table_, MetaKey(kSecretRow));
     if (secret && secret->size() == secret_.size()) {

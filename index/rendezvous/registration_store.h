@@ -33,6 +33,7 @@ class RegistrationStore {
     std::string dir;                        // made when absent
     Bytes map_max{std::int64_t{16} << 30};  // address space; grown to only as needed
     CookieSecret fresh_secret{};            // kept when there is none yet
+    std::uint64_t fresh_epoch = 1;          // likewise; above that of any log before
   };
   // A directory of an older version is emptied: agents register anew by themselves.
   //
@@ -42,6 +43,7 @@ class RegistrationStore {
   ~RegistrationStore();
 
   [[nodiscard]] const CookieSecret& secret() const { return secret_; }
+  [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
 
   // Shows every row in the order of keys. Rows for which `visit` returns false are removed.
   // Errors: those of `visit` and of LMDB. Before anything is appended.
@@ -59,7 +61,7 @@ class RegistrationStore {
   };
 
   RegistrationStore() = default;
-  Status Prepare(const CookieSecret& fresh_secret);
+  Status Prepare(const CookieSecret& fresh_secret, std::uint64_t fresh_epoch);
   void Run();
   void Commit(const std::vector<Part>& parts);
   Status Write(const std::vector<Part>& parts, std::size_t begin, std::size_t end);
@@ -67,6 +69,7 @@ class RegistrationStore {
   std::unique_ptr<LmdbEnv> env_;
   Dbi table_ = 0;
   CookieSecret secret_{};
+  std::uint64_t epoch_ = 0;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Part> waiting_;

@@ -11,7 +11,9 @@
 
 #include "base/check.h"
 #include "index/net/gate.h"
+#include "index/net/zstd_codec.h"
 #include "index/query.h"
+#include "index/rendezvous/federation_client.h"
 #include "index/rendezvous/record_cache.h"
 #include "index/rendezvous/registration_store.h"
 #include "index/rendezvous_messages.h"
@@ -24,6 +26,11 @@ using Respond = RendezvousService::Respond;
 
 // About 2 KiB each. Who is not kept is only verified again.
 constexpr std::size_t kRecordsKept = 20'000;
+// Below this zstd gains less than its frame costs.
+constexpr std::size_t kPackFrom = 256;
+// While there is something to be swept.
+constexpr Duration kSweepPause = std::chrono::milliseconds(10);
+const std::string kLogName = "log";  // for whom waits for it; no namespace of an agent's
 // How often what expires is looked for, at most.
 constexpr Duration kTick = std::chrono::seconds(1);
 
@@ -57,42 +64,93 @@ CookieSecret FreshSecret() {
 
 }  // namespace
 
+// Servers that wait for our log; some ask again before an earlier question has ended.
+constexpr std::size_t kLogWaitersMax = 4 * kFederatedMax;
+// Between news of our log and telling it: docs/FEDERATION.md.
+constexpr Duration kLogPause = std::chrono::milliseconds(50);
+
 class RendezvousService::Impl : public std::enable_shared_from_this<Impl> {
  public:
-  Impl(const Options& options, const PeerId& id, std::unique_ptr<RegistrationStore> store)
-      : id_(id),
+  Impl(const Options& options, const SigningKey& key, std::unique_ptr<RegistrationStore> store)
+      : key_(key),
+        id_(key.id()),
         store_(std::move(store)),
-        registrations_(options.limits, store_->secret()),
+        registrations_(options.limits, store_->secret(), store_->epoch()),
+        federation_(options.federation, id_, registrations_, Rng(RandomSeed())),
         swarms_(options.swarms),
         waiters_({kWaitersMax, kNewsPause, kPausePerWaiter}),
-        records_(kRecordsKept),
+        log_waiters_({kLogWaitersMax, kLogPause, Duration(0)}),
+        records_(std::make_shared<RecordCache>(kRecordsKept)),
         io_(std::make_unique<IoThread>("shoal-rdv")),
-        gate_(*io_),
+        gate_(std::make_shared<Gate>(*io_)),
         timer_(std::make_unique<boost::asio::steady_timer>(io_->context())) {}
+
+  // Before Load.
+  Status Federate(const Options& options) {
+    if (options.federate.empty()) return Ok();
+    auto pins = PinFile::Open(options.pin_file);
+    if (!pins) return pins.error();
+    auto certificate = OwnCertificate::Make(key_);
+    if (!certificate) return certificate.error();
+    const auto on_answer = [this](const std::function<void(Federation::Out&)>& take) {
+      if (stopped_) return;
+      Federation::Out out;
+      take(out);
+      Do(out);
+    };
+    client_ = std::make_unique<FederationClient>(
+        *certificate, *std::move(pins), options.pin_file,
+        FederationClient::Ports{
+            gate_, records_,
+            [this, on_answer](const auto& ask, const auto& pages) {
+              on_answer(
+                  [&](auto& out) { federation_.OnPages(SteadyNow(), WallNow(), ask, pages, out); });
+            },
+            [this, on_answer](const auto& ask, const PeerId& met, const auto& lines) {
+              on_answer([&](auto& out) {
+                client_->Trust(ask.to, met);
+                federation_.OnServers(SteadyNow(), ask, met, lines, out);
+              });
+            },
+            [this, on_answer](const auto& ask, const std::string& text) {
+              spdlog::debug("federation: {}", text);
+              on_answer([&](auto&) { federation_.OnFailed(SteadyNow(), ask, text); });
+            }});
+    for (const auto& url : options.federate) {
+      auto known = client_->Known(url);
+      if (!known) return known.error();
+      federation_.AddListed(known->target, known->pin);
+    }
+    return Ok();
+  }
 
   Status Load() {
     const Time now = SteadyNow();
     const WallTime wall = WallNow();
     auto loaded = store_->Load([&](std::string_view key, std::string_view value) {
-      return registrations_.Load(now, wall, key, value);
+      return key.starts_with('s') ? federation_.Load(key, value)
+                                  : registrations_.Load(now, wall, key, value);
     });
     if (!loaded) return loaded;
     registrations_.Loaded();
-    store_->Append(registrations_.TakeRows(), {});
+    federation_.Loaded(now, wall);
+    KeepRows();
     return Ok();
   }
 
   void Begin() {
-    io_->Post([self = shared_from_this()] { self->Schedule(); });
+    io_->Post([self = shared_from_this()] { self->OnTimer(); });
   }
 
   void Stop() {
-    gate_.Shut();
+    gate_->Shut();
     io_->Run([this] {
       stopped_ = true;
       timer_.reset();
+      client_.reset();
       // What waits is answered as it is.
       waiters_.OnDeadline(SteadyNow() + std::chrono::hours(1));
+      log_waiters_.OnDeadline(SteadyNow() + std::chrono::hours(1));
     });
     io_.reset();
     store_.reset();  // commits what waits, and answers
@@ -101,6 +159,12 @@ class RendezvousService::Impl : public std::enable_shared_from_this<Impl> {
   void Handle(const Call& call, Respond respond) {
     const std::string_view path = PathOf(call.target);
     if (call.method == "GET" && path == "/v1/discover") return OnDiscover(call, respond);
+    if (call.method == "GET" && path == "/v1/log") return OnLog(call, respond);
+    if (call.method == "GET" && path == "/v1/servers") {
+      return OnThread(respond, [this, respond] {
+        respond({200, EncodeServers(federation_.Servers(WallNow()))});
+      });
+    }
     if (call.method == "POST" && path == "/v1/register") {
       return OnChange(call, RendezvousVerb::kRegister, respond);
     }
@@ -114,10 +178,40 @@ class RendezvousService::Impl : public std::enable_shared_from_this<Impl> {
   [[nodiscard]] Counts CountAll() {
     Counts counts;
     io_->Run([&] {
-      counts = {registrations_.peer_count(), registrations_.size(),
-                registrations_.namespace_count(), waiters_.size(), swarms_.blob_count()};
+      counts = {registrations_.peer_count(),
+                registrations_.size(),
+                registrations_.namespace_count(),
+                waiters_.size(),
+                swarms_.blob_count(),
+                0,
+                federation_.left_out()};
+      for (const Owner owner : registrations_.copies()) {
+        counts.copied += registrations_.CountOf(owner);
+      }
     });
     return counts;
+  }
+
+  [[nodiscard]] std::vector<Server> AllServers() {
+    std::vector<Server> out;
+    io_->Run([&] {
+      for (auto& line : federation_.Servers(WallNow())) {
+        auto trouble = federation_.TroubleOf(line.id);
+        out.push_back({std::move(line), std::move(trouble)});
+      }
+    });
+    return out;
+  }
+
+  [[nodiscard]] std::vector<Peer> SomePeers(std::uint64_t after, std::size_t limit) {
+    std::vector<Peer> out;
+    io_->Run([&] {
+      for (auto& shown : registrations_.Peers(after, limit)) {
+        const auto server = federation_.IdOf(shown.owner);
+        out.push_back({std::move(shown), server});
+      }
+    });
+    return out;
   }
 
  private:
@@ -131,7 +225,7 @@ class RendezvousService::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   void OnChange(const Call& call, RendezvousVerb verb, const Respond& respond) {
-    auto decoded = DecodeRequest(call.body, verb, id_, records_.Reader());
+    auto decoded = DecodeRequest(call.body, verb, id_, records_->Reader());
     if (!decoded.error.ok()) return Fail(respond, decoded.error);
     OnThread(respond, [this, verb, respond, request = std::move(decoded.request.front())] {
       verb == RendezvousVerb::kRegister ? Register(request, respond) : Unregister(request, respond);
@@ -139,7 +233,7 @@ class RendezvousService::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   void OnSwarm(const Call& call, const Respond& respond) {
-    auto decoded = DecodeSwarmRequest(call.body, id_, records_.Reader());
+    auto decoded = DecodeSwarmRequest(call.body, id_, records_->Reader());
     if (!decoded.error.ok()) return Fail(respond, decoded.error);
     OnThread(respond, [this, respond, request = std::move(decoded.request.front())] {
       SwarmReply reply;
@@ -149,12 +243,58 @@ class RendezvousService::Impl : public std::enable_shared_from_this<Impl> {
     });
   }
 
+  void OnLog(const Call& call, const Respond& respond) {
+    auto query = ParseLogQuery(call.target);
+    const auto whose =
+        query && !query->server.empty() ? ParsePeerId(query->server) : Result<PeerId>(id_);
+    if (!query || !whose) {
+      const Error& error = query ? whose.error() : query.error();
+      return Fail(respond, {RendezvousStatus::kInvalidCookie, error.text});
+    }
+    OnThread(respond, [this, respond, query = *query, whose = *whose, peer = call.peer,
+                       takes_zstd = call.takes_zstd] {
+      if (!peer || !federation_.IsMember(*peer)) {
+        return Fail(respond, {RendezvousStatus::kNotAuthorized,
+                              "this server does not federate with yours; name yours in its "
+                              "rendezvous.federate"});
+      }
+      const auto pages = [respond, takes_zstd](const std::vector<PagePtr>& some) {
+        std::string json = EncodePages(some);
+        const bool is_packed = takes_zstd && json.size() >= kPackFrom;
+        respond({200, is_packed ? Compress(json) : std::move(json), is_packed});
+      };
+      if (whose != id_) return pages(federation_.Pages(whose, query.epoch, query.after));
+      TellLog(query, pages);
+    });
+  }
+
   void OnThread(const Respond& respond, std::function<void()> work) {
-    const bool posted = gate_.Post([self = shared_from_this(), work = std::move(work)] { work(); });
+    const bool posted =
+        gate_->Post([self = shared_from_this(), work = std::move(work)] { work(); });
     if (!posted) Fail(respond, kStopping);
   }
 
   // On the service's thread from here on.
+  using TellPages = std::function<void(const std::vector<PagePtr>&)>;
+  void TellLog(const LogQuery& query, const TellPages& tell) {
+    const Time now = SteadyNow();
+    if (registrations_.HasLog(query.epoch, query.after)) {
+      return tell(
+          {SignPage(registrations_.Log(now, WallNow(), query.epoch, query.after, {}), key_)});
+    }
+    DiscoverQuery wait;
+    wait.name = kLogName;
+    wait.wait_ms = query.wait_ms;
+    const bool waits = query.wait_ms > 0 && !stopped_ &&
+                       log_waiters_.Add(now, wait, [this, query, tell](const DiscoverQuery&) {
+                         LogQuery at_once = query;
+                         at_once.wait_ms = 0;
+                         TellLog(at_once, tell);
+                       });
+    if (!waits) return tell({});
+    Schedule();
+  }
+
   void Discover(const DiscoverQuery& query, const Respond& respond) {
     const Time now = SteadyNow();
     const auto answer =
@@ -174,21 +314,52 @@ class RendezvousService::Impl : public std::enable_shared_from_this<Impl> {
   void Register(const Registrations::Request& request, const Respond& respond) {
     const Time now = SteadyNow();
     const auto taken = registrations_.Register(now, WallNow(), request);
-    for (const auto& name : taken.news) waiters_.OnNews(now, name);
-    if (!taken.news.empty()) {
-      waiters_.OnNews(now, "");
-      Schedule();
-    }
+    OnNews(now, taken.news);
+    if (taken.error.ok()) log_waiters_.OnNews(now, kLogName);
+    Schedule();
     Keep(taken.error, EncodeRegistered(taken.ttl), respond);
   }
 
   void Unregister(const Registrations::Request& request, const Respond& respond) {
-    Keep(registrations_.Unregister(SteadyNow(), WallNow(), request), EncodeError({}), respond);
+    const Time now = SteadyNow();
+    const auto error = registrations_.Unregister(now, WallNow(), request);
+    if (error.ok()) log_waiters_.OnNews(now, kLogName);
+    Schedule();
+    Keep(error, EncodeError({}), respond);
+  }
+
+  void OnNews(Time now, const std::vector<std::string>& names) {
+    for (const auto& name : names) waiters_.OnNews(now, name);
+    if (!names.empty()) waiters_.OnNews(now, "");
+  }
+
+  // What a question to another server, or its answer, has led to.
+  void Do(const Federation::Out& out) {
+    OnNews(SteadyNow(), out.news);
+    KeepRows();
+    client_->Do(out);
+    Schedule();
+  }
+
+  std::vector<Row> TakeRows() {
+    auto rows = registrations_.TakeRows();
+    std::ranges::move(federation_.TakeRows(), std::back_inserter(rows));
+    return rows;
+  }
+  void KeepRows() {
+    auto rows = TakeRows();
+    if (rows.empty()) return;
+    store_->Append(std::move(rows), [weak = weak_from_this(), gate = gate_](const Status& kept) {
+      if (kept) return;
+      gate->Post([weak] {
+        if (const auto self = weak.lock()) self->federation_.OnNotKept(SteadyNow());
+      });
+    });
   }
 
   // Answers when what has changed is on disk.
   void Keep(const RendezvousError& error, std::string json, const Respond& respond) {
-    auto rows = registrations_.TakeRows();  // of what expired, though there be an error
+    auto rows = TakeRows();  // of what expired, though there be an error
     if (!error.ok()) {
       if (!rows.empty()) store_->Append(std::move(rows), {});
       return Fail(respond, error);
@@ -201,7 +372,10 @@ class RendezvousService::Impl : public std::enable_shared_from_this<Impl> {
 
   void Schedule() {
     const Time now = SteadyNow();
-    const Time next = std::min(std::max(waiters_.NextDeadline(), now), now + kTick);
+    const Time due = std::min({waiters_.NextDeadline(), log_waiters_.NextDeadline(),
+                               client_ == nullptr ? kNever : federation_.NextDeadline(),
+                               is_sweeping_ ? now + kSweepPause : kNever});
+    const Time next = std::clamp(due, now, now + kTick);
     if (stopped_ || (scheduled_ > now && scheduled_ <= next)) return;
     scheduled_ = next;
     timer_->expires_at(ToSteady(next));
@@ -215,30 +389,46 @@ class RendezvousService::Impl : public std::enable_shared_from_this<Impl> {
     const Time now = SteadyNow();
     scheduled_ = Time{};
     waiters_.OnDeadline(now);
+    log_waiters_.OnDeadline(now);
     registrations_.OnDeadline(now);
-    if (auto rows = registrations_.TakeRows(); !rows.empty()) store_->Append(std::move(rows), {});
-    Schedule();
+    is_sweeping_ = registrations_.Sweep(now, WallNow());
+    if (client_ == nullptr) {
+      KeepRows();
+      return Schedule();
+    }
+    Federation::Out out;
+    federation_.OnDeadline(now, WallNow(), out);
+    Do(out);
   }
 
+  SigningKey key_;
   PeerId id_;
   std::unique_ptr<RegistrationStore> store_;
   Registrations registrations_;
+  Federation federation_;
   SwarmDesk swarms_;
   Waiters waiters_;
-  RecordCache records_;
+  Waiters log_waiters_;
+  std::shared_ptr<RecordCache> records_;  // owners: we, and questions to other servers under way
   std::unique_ptr<IoThread> io_;
-  Gate gate_;
+  std::shared_ptr<Gate> gate_;                // likewise
+  std::unique_ptr<FederationClient> client_;  // null: we do not federate
   std::unique_ptr<boost::asio::steady_timer> timer_;
   Time scheduled_{};
+  bool is_sweeping_ = false;
   bool stopped_ = false;
 };
 
 Result<std::unique_ptr<RendezvousService>> RendezvousService::Start(Options options,
-                                                                    const PeerId& id) {
-  auto store = RegistrationStore::Open(
-      {.dir = options.dir, .map_max = options.map_max, .fresh_secret = FreshSecret()});
+                                                                    const SigningKey& key) {
+  auto store =
+      RegistrationStore::Open({.dir = options.dir,
+                               .map_max = options.map_max,
+                               .fresh_secret = FreshSecret(),
+                               .fresh_epoch = static_cast<std::uint64_t>(ToUnixMs(WallNow()))});
   if (!store) return store.error();
-  auto impl = std::make_shared<Impl>(options, id, *std::move(store));
+  auto impl = std::make_shared<Impl>(options, key, *std::move(store));
+  if (auto federated = impl->Federate(options); !federated) return federated.error();
   if (auto loaded = impl->Load(); !loaded) return loaded.error();
   impl->Begin();
   return std::unique_ptr<RendezvousService>(new RendezvousService(std::move(impl)));
@@ -252,5 +442,14 @@ void RendezvousService::Handle(Call call, Respond respond) {
 }
 
 RendezvousService::Counts RendezvousService::counts() const { return impl_->CountAll(); }
+
+std::vector<RendezvousService::Server> RendezvousService::servers() const {
+  return impl_->AllServers();
+}
+
+std::vector<RendezvousService::Peer> RendezvousService::peers(std::uint64_t after,
+                                                              std::size_t limit) const {
+  return impl_->SomePeers(after, limit);
+}
 
 }  // namespace shoal::index

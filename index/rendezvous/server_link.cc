@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "index/keyfile/pin_file.h"
+#include "index/net/zstd_codec.h"
 #include "index/query.h"
 #include "index/rendezvous/record_cache.h"
 #include "index/rendezvous/tls.h"
@@ -20,6 +21,8 @@ namespace http = web::http;
 
 // A server that waits for news for this long at most: index/query.h.
 constexpr Duration kWaitMax = std::chrono::milliseconds(kDiscoverWaitMsMax);
+
+constexpr std::size_t kUnpackedBytesMax = std::size_t{16} << 20;  // index/log_page.h
 
 // About 2 MiB. The members of many swarms; who is not kept is only verified again.
 constexpr std::size_t kRecordsKept = 1000;
@@ -70,19 +73,33 @@ class ServerLink::Impl : public std::enable_shared_from_this<ServerLink::Impl> {
 
   // waits  the server may wait for news before it answers.
   void Request(http::http_request request, bool waits, const OnAnswer& done) {
+    Text(std::move(request), waits, [self = shared_from_this(), done](Result<std::string> text) {
+      done(text ? DecodeAnswer(*text, self->verified_.Reader())
+                : Result<ServerAnswer>(text.error()));
+    });
+  }
+
+  void Text(http::http_request request, bool waits, const OnText& done) {
     request.set_progress_handler(
         [](http::message_direction::direction direction, utility::size64_t bytes) {
           if (direction == http::message_direction::download && bytes > kRendezvousAnswerBytesMax) {
             throw std::length_error("the answer is too long");
           }
         });
+    const auto is_packed = std::make_shared<bool>(false);  // owners: both steps
     (waits ? patient_ : quick_)
         .request(request)
-        .then([](const http::http_response& response) { return response.extract_vector(); })
-        .then(
-            [self = shared_from_this(), done](const pplx::task<std::vector<unsigned char>>& body) {
-              done(self->ToAnswer(body));
-            });
+        .then([is_packed](const http::http_response& response) {
+          const auto encoding = response.headers().find("Content-Encoding");
+          *is_packed = encoding != response.headers().end() && encoding->second == "zstd";
+          return response.extract_vector();
+        })
+        .then([self = shared_from_this(), is_packed,
+               done](const pplx::task<std::vector<unsigned char>>& body) {
+          auto text = self->ToText(body);
+          if (text && *is_packed) text = Decompress(*text, kUnpackedBytesMax);
+          done(std::move(text));
+        });
   }
 
  private:
@@ -100,7 +117,7 @@ class ServerLink::Impl : public std::enable_shared_from_this<ServerLink::Impl> {
     return config;
   }
 
-  Result<ServerAnswer> ToAnswer(const pplx::task<std::vector<unsigned char>>& body) {
+  Result<std::string> ToText(const pplx::task<std::vector<unsigned char>>& body) {
     std::vector<unsigned char> bytes;
     try {
       bytes = body.get();
@@ -112,8 +129,7 @@ class ServerLink::Impl : public std::enable_shared_from_this<ServerLink::Impl> {
       }
       return Error{Code::kRetryLater, "index server " + target_ + ": " + error.what()};
     }
-    return DecodeAnswer({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
-                        verified_.Reader());
+    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
 
   std::string target_;
@@ -152,6 +168,13 @@ void ServerLink::Discover(const std::string& name, int limit, const std::string&
   http::http_request request(http::methods::GET);
   request.set_request_uri(web::uri(target));
   impl_->Request(request, wait_ms > 0, done);
+}
+
+void ServerLink::Get(const std::string& target, bool waits, OnText done) {
+  http::http_request request(http::methods::GET);
+  request.set_request_uri(web::uri(target));
+  request.headers().add("Accept-Encoding", "zstd");
+  impl_->Text(std::move(request), waits, done);
 }
 
 }  // namespace shoal::index

@@ -43,6 +43,10 @@ class ServerLink {
   // wait  how long the server may wait for news; on a connection of its own.
   void Discover(const std::string& name, int limit, const std::string& cookie, Duration wait,
                 OnAnswer done);
+  // Any path, as text; what comes packed is unpacked. Errors as above; kInvalid when it is no zstd.
+  // waits  the server may wait for news before it answers.
+  using OnText = std::function<void(Result<std::string>)>;
+  void Get(const std::string& target, bool waits, OnText done);
 
  private:
   class Impl;

@@ -114,9 +114,12 @@ TEST(ConfigTest, RefusesWrongTypesAndValues) {
   EXPECT_NE(ErrorOf("[[registry]]\nurl = \"http://a\"\n").find("host"), std::string::npos);
 }
 
-TEST(ConfigTest, TakesKeysOfLaterFeaturesOnlyWhereTheyAskForNothing) {
+TEST(ConfigTest, TakesServersToFederateWithAsAgentsNameThem) {
   EXPECT_EQ(ErrorOf("[rendezvous]\nfederate = []\n"), "");
-  EXPECT_NE(ErrorOf("[rendezvous]\nfederate = [\"https://a:1\"]\n").find("yet"), std::string::npos);
+  EXPECT_EQ(ErrorOf("[rendezvous]\nfederate = [\"https://a:1\", \"https://b:2#" +
+                    std::string(64, 'a') + "\"]\n"),
+            "");
+  EXPECT_NE(ErrorOf("[rendezvous]\nfederate = [\"a:1\"]\n").find("federate"), std::string::npos);
 }
 
 TEST(ConfigTest, ReadsLimits) {

@@ -479,7 +479,7 @@ TEST_F(RendezvousTest, BeginsAnewOverAnOlderDatabaseAndLeavesALaterOne) {
   };
   write(0);
   EXPECT_NE(Serve(100, port_), nullptr);
-  write(2);
+  write(3);
   IndexServer::Options options;
   options.listen = {"127.0.0.1", port_};
   options.service.dir = dir;

@@ -48,16 +48,14 @@ class FederationRig {
 
   void Start(int n) {
     Server& server = At(n);
-    server.registrations =
-        std::make_unique<Registrations>(limits_, CookieSecret{}, server.epoch);
+    server.registrations = std::make_unique<Registrations>(limits_, CookieSecret{}, server.epoch);
     server.federation = std::make_unique<Federation>(
         federation_, server.key.id(), *server.registrations, Rng(static_cast<unsigned>(n) + 1));
     for (const int other : server.list) server.federation->AddListed(UrlOf(other), std::nullopt);
     const auto disk = server.disk;
     for (const auto& [key, value] : disk) {
-      const auto used = key.starts_with('s')
-                            ? server.federation->Load(key, value)
-                            : server.registrations->Load(now_, wall(), key, value);
+      const auto used = key.starts_with('s') ? server.federation->Load(key, value)
+                                             : server.registrations->Load(now_, wall(), key, value);
       SHOAL_CHECK(used.ok());
       if (!*used) server.disk.erase(key);
     }
@@ -91,8 +89,7 @@ class FederationRig {
   }
 
   RendezvousStatus Register(int n, int peer, std::vector<std::string> names,
-                            std::uint64_t sequence = 1,
-                            Duration ttl = std::chrono::seconds(300)) {
+                            std::uint64_t sequence = 1, Duration ttl = std::chrono::seconds(300)) {
     return RegisterRecord(n, SignedAt(peer, sequence), std::move(names), ttl);
   }
   RendezvousStatus RegisterRecord(int n, const SignedRecord& record, std::vector<std::string> names,
@@ -109,8 +106,9 @@ class FederationRig {
     ++sent_;
     Server& server = At(n);
     SHOAL_CHECK(server.registrations
-                    ->Unregister(now_, wall(), {std::move(names), SignedAt(peer, 1'000'000), {},
-                                                ToUnixMs(wall()) + sent_})
+                    ->Unregister(
+                        now_, wall(),
+                        {std::move(names), SignedAt(peer, 1'000'000), {}, ToUnixMs(wall()) + sent_})
                     .ok());
     Keep(server);
     OnNews(n);
@@ -272,8 +270,8 @@ class FederationRig {
       server.links[link.place] = {ServerOf(link.url), link.pin};
     }
     for (const auto& ask : out.asks) Send(n, ask);
-    const Time next = std::clamp(server.federation->NextDeadline(), now_,
-                                 now_ + std::chrono::seconds(1));
+    const Time next =
+        std::clamp(server.federation->NextDeadline(), now_, now_ + std::chrono::seconds(1));
     if (server.wake > now_ && server.wake <= next) return;
     server.wake = next;
     After(next - now_, [this, n, next, life = server.life] {
@@ -363,8 +361,8 @@ class FederationRig {
       server.federation->OnServers(now_, ask, At(from).key.id(), *lines, out);
       return Do(n, out);
     }
-    const auto read = DecodePages(text, *ask.whose,
-                                  [this](const Json& envelope) { return ReadAny(envelope); });
+    const auto read =
+        DecodePages(text, *ask.whose, [this](const Json& envelope) { return ReadAny(envelope); });
     if (!read || !read->error.ok()) {
       server.federation->OnFailed(now_, ask, read ? read->error.text : read.error().text);
       return Do(n, out);

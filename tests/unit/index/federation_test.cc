@@ -25,7 +25,10 @@ TEST(FederationTest, AnyServerAnswersForAllWithinASecond) {
     ASSERT_EQ(rig.Register(peer % 5, peer, {kRoom}), RendezvousStatus::kOk);
   }
   ASSERT_TRUE(rig.RunUntil(
-      [&] { return rig.AllFind(kRoom, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}); }, seconds(1)));
+      [&] {
+        return rig.AllFind(kRoom, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+      },
+      seconds(1)));
   rig.CheckInvariants();
 }
 
@@ -282,6 +285,22 @@ TEST(FederationTest, ServersThatOneOfOursListsTakePartUntilNobodyListsThem) {
   rig.Run(minutes(40));
   EXPECT_FALSE(knows(0, 2));
   EXPECT_TRUE(knows(0, 1));
+  rig.CheckInvariants();
+}
+
+TEST(FederationTest, ReadsAllOfItAnewWhenWhatItTookWasNotKept) {
+  FederationRig rig(2);
+  for (int peer = 0; peer < 10; ++peer) rig.Register(0, peer, {kRoom}, 1, hours(1));
+  rig.Run(seconds(10));
+  rig.traffic = {};
+  rig.federation(1).OnNotKept(rig.now());
+  rig.Register(0, 20, {kRoom}, 1, hours(1));
+  rig.Run(seconds(30));
+  EXPECT_EQ(rig.traffic.snapshots, 1U);
+  EXPECT_EQ(rig.Discover(1, kRoom).size(), 11U);
+  rig.federation(1).OnNotKept(rig.now());  // a disk that stays full does not do it all the time
+  rig.Run(minutes(5));
+  EXPECT_EQ(rig.traffic.snapshots, 1U);
   rig.CheckInvariants();
 }
 

@@ -96,8 +96,8 @@ TEST(CookieTest, OpensWithItsSecretAndItsNamespaceOnly) {
 }
 
 TEST(RegistrationRowsTest, SurviveTheTable) {
-  const PeerRow peer{70'000, PeerId{}, 1'790'000'000'000, 17, 5, 99,
-                     20,     1'790'000'300'000, 3, "{...}"};
+  const PeerRow peer{70'000, PeerId{}, 1'790'000'000'000, 17, 5,
+                     99,     20,       1'790'000'300'000, 3,  "{...}"};
   const auto row = ToRow(peer);
   const auto read = ReadPeerRow(row.key, *row.value);
   ASSERT_TRUE(read);
