@@ -37,6 +37,9 @@ constexpr std::string_view kBusyHeader = "shoal-busy-ms";
 constexpr std::string_view kTryHeader = "shoal-try";
 constexpr std::size_t kTryMax = 16;
 constexpr std::size_t kBusyBytesMax = 4096;
+// TLS hands out 16 KiB at a time. What is written at once lies in the page cache in fewer and
+// larger folios: cheaper to write, and to send again.
+constexpr std::size_t kWriteBytes = std::size_t{256} << 10;
 
 std::optional<HolderBusy> ReadBusy(const HttpHead& head) {
   const std::string_view wait = FindHeader(head.headers, kBusyHeader);
@@ -154,22 +157,29 @@ bool PieceReceiver::TakeSome(ByteSpan bytes) {
       return Stop({Code::kInvalid, "the state before this piece is not known"});
     }
     way_ = run_.writer->Claim(piece_, run_.request) ? Way::kDirect : Way::kAside;
-    aside_.clear();
+    kept_.clear();
   }
   hasher_->Update(bytes);
-  if (way_ == Way::kDirect) {
-    if (auto written = run_.writer->Write(piece_, run_.request, position_, bytes); !written) {
-      if (written.error().code != Code::kCancelled) return Stop(written.error());
-      way_ = Way::kLost;
-    }
-  } else if (way_ == Way::kAside) {
-    aside_.insert(aside_.end(), bytes.begin(), bytes.end());
-  }
   position_ += Bytes(static_cast<std::int64_t>(bytes.size()));
+  if (way_ == Way::kLost) return true;
+  if (kept_.empty()) kept_.reserve(kWriteBytes);
+  kept_.insert(kept_.end(), bytes.begin(), bytes.end());
+  return way_ == Way::kAside || kept_.size() < kWriteBytes || WriteKept();
+}
+
+bool PieceReceiver::WriteKept() {
+  if (kept_.empty()) return true;
+  const Bytes start = position_ - Bytes(static_cast<std::int64_t>(kept_.size()));
+  const auto written = run_.writer->Write(piece_, run_.request, start, kept_);
+  kept_.clear();
+  if (written) return true;
+  if (written.error().code != Code::kCancelled) return Stop(written.error());
+  way_ = Way::kLost;
   return true;
 }
 
 bool PieceReceiver::EndPiece() {
+  if (way_ == Way::kDirect && !WriteKept()) return false;
   const Geometry& geometry = run_.writer->geometry();
   HashedPiece hashed{piece_, {}, false, false, run_.writer};
   bool right = true;
@@ -181,11 +191,8 @@ bool PieceReceiver::EndPiece() {
     const ChainState* next = run_.chain ? run_.chain->Before(piece_ + 1) : nullptr;
     right = next == nullptr || *next == hashed.after;
   }
-  if (way_ == Way::kAside && right && run_.writer->Take(piece_, run_.request)) {
-    auto written =
-        run_.writer->Write(piece_, run_.request, geometry.OffsetOf(piece_), std::span(aside_));
-    if (!written && written.error().code != Code::kCancelled) return Stop(written.error());
-  }
+  const bool taken = way_ == Way::kAside && right && run_.writer->Take(piece_, run_.request);
+  if (taken && !WriteKept()) return false;
   if (right) {
     hashed.displaced = !run_.writer->Finish(piece_, run_.request);
   } else {

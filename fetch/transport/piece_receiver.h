@@ -78,6 +78,8 @@ class PieceReceiver final : public HttpSink, public ByteSink {
  private:
   bool Begin();
   bool TakeSome(ByteSpan bytes);
+  // Errors: false once stopped. A claim that was lost is none.
+  bool WriteKept();
   bool EndPiece();
   bool Stop(Error error);
 
@@ -97,12 +99,12 @@ class PieceReceiver final : public HttpSink, public ByteSink {
   Bytes position_;
   std::optional<ChainHasher> hasher_;
   enum class Way {
-    kDirect,  // we hold the piece's claim and write as bytes come
-    kAside,   // another does: the piece's bytes wait in aside_
+    kDirect,  // we hold the piece's claim and write as bytes come, kWriteBytes at a time
+    kAside,   // another does: the piece's bytes wait in kept_
     kLost,    // it was taken over while we wrote; only hashed from there on
   };
   Way way_ = Way::kAside;
-  std::vector<std::byte> aside_;
+  std::vector<std::byte> kept_;  // the piece's last bytes, not written yet
   bool finished_ = false;
 };
 
