@@ -701,7 +701,8 @@ Status Agent::Listen() {
       fetch::HttpServer::Start({.listen = *index::ParseEndpoint(config_.mirror.listen),
                                 .name = "mirror",
                                 .threads = kDataThreads,
-                                .limits = limits},
+                                .limits = limits,
+                                .refusal = proxy::Mirror::Refuse},
                                [handler = mirror_handler_](fetch::HttpRequest request,
                                                            fetch::HttpServer::Responder respond) {
                                  handler->Handle(std::move(request), std::move(respond));

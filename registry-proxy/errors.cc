@@ -40,6 +40,10 @@ OciError Unsupported(std::string_view why) { return {405, "UNSUPPORTED", std::st
 
 OciError RangeInvalid(std::string_view why) { return {416, "RANGE_INVALID", std::string(why), ""}; }
 
+OciError Refused(int status, std::string_view why) {
+  return {status, status == 503 ? "UNAVAILABLE" : "UNSUPPORTED", std::string(why), ""};
+}
+
 OciError FromError(const Error& error, bool manifest) {
   const char* unknown = manifest ? "MANIFEST_UNKNOWN" : "BLOB_UNKNOWN";
   switch (error.code) {

@@ -29,6 +29,9 @@ OciError Unsupported(std::string_view why);
 // 416.
 OciError RangeInvalid(std::string_view why);
 
+// For requests that are no HTTP, too large, too slow, or too many: 503 for the last.
+OciError Refused(int status, std::string_view why);
+
 // What a client is shown of an error of ours or of the upstream.
 //
 // Never 429 (containerd would try again six times), 401 or 403 (podman gives up): 404 when nobody

@@ -83,6 +83,10 @@ class HttpServer {
     Limits limits;
     std::optional<TlsIdentity> tls;
     RateLimiter* rate = nullptr;  // of what is sent; nullptr: none. Outlives the server
+    // How a request is refused that never reaches the handler: malformed, too large, too slow, or
+    // on a connection too many. `why` is a sentence for a person. nullptr: ErrorReply. Called on
+    // data threads.
+    std::function<HttpReply(int status, std::string_view why)> refusal = nullptr;
   };
   // Answers exactly once, from any thread, now or later. Dropping every copy answers 500.
   using Responder = std::function<void(HttpReply)>;

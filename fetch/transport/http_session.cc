@@ -213,7 +213,9 @@ HttpSession::Task<std::optional<HttpReply>> HttpSession::Ask(Request& request) {
 
 HttpSession::Task<bool> HttpSession::Refuse(int status) {
   expired_ = false;
-  HttpReply reply = ErrorReply(status, SentenceOf(status));
+  const auto& refusal = loop_.shared().options.refusal;
+  HttpReply reply =
+      refusal ? refusal(status, SentenceOf(status)) : ErrorReply(status, SentenceOf(status));
   co_await Send(reply, false, false);
   co_return false;
 }

@@ -64,6 +64,10 @@ std::string AddParts(HttpReply& reply, const RangeAnswer& answer, const fetch::L
 
 }  // namespace
 
+HttpReply Mirror::Refuse(int status, std::string_view why) {
+  return ErrorReply(Refused(status, why), false);
+}
+
 void Mirror::Handle(fetch::HttpRequest request, HttpServer::Responder respond) {
   const bool head = request.method == "HEAD";
   if (!head && request.method != "GET") {

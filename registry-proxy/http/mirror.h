@@ -50,6 +50,9 @@ class Mirror : public std::enable_shared_from_this<Mirror> {
 
   void Handle(fetch::HttpRequest request, fetch::HttpServer::Responder respond);
 
+  // What the server says instead to what it cannot hand over; fetch::HttpServer::Options::refusal.
+  static fetch::HttpReply Refuse(int status, std::string_view why);
+
  private:
   // One request on its way to one answer, however it comes.
   struct Ask {

@@ -1,5 +1,7 @@
 """The mirror as a runtime sees it: paths, ranges, refusals, headers."""
 
+import json
+
 import pytest
 
 from rig import web
@@ -147,6 +149,41 @@ def test_malformed_paths_are_refused(warm, path, codes):
     answer = agent.mirror("GET", path, registry.name)
     assert answer.status in (400, 404)
     assert set(answer.errors()) & (codes | {"MANIFEST_UNKNOWN"} if answer.status == 404 else codes)
+
+
+REFUSED = {
+    "no HTTP": (b"rubbish\r\n\r\n", 400),
+    "a head too large": (b"GET /v2/ HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 431),
+    "a target too long": (b"GET /" + b"x" * 9_000 + b" HTTP/1.1\r\n\r\n", 414),
+    "a body too large": (b"PUT /v2/ HTTP/1.1\r\nContent-Length: 100000\r\n\r\nabc", 413),
+}
+
+
+def check_refusal(received, status):
+    head, body = received.split(b"\r\n\r\n", 1)
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"\r\nShoal-Source: local" in head
+    [error] = json.loads(body)["errors"]
+    assert error["code"] and error["message"]
+
+
+@pytest.mark.parametrize("request_, status", REFUSED.values(), ids=REFUSED.keys())
+def test_what_never_becomes_a_request_is_refused_as_a_registry_does(warm, request_, status):
+    _, agent = warm
+    check_refusal(web.raw(agent.host, 7380, request_), status)
+
+
+def test_a_connection_too_many_is_refused_as_a_registry_does(rig):
+    agent = rig.agent("a", limits={"connections": 16})
+    kept = [agent.host.connect(7380) for _ in range(16)]
+    for connection in kept:  # they count once they are served
+        connection.sendall(b"GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+    refusal = web.raw(agent.host, 7380, b"GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n")
+    for connection in kept:
+        connection.close()
+    check_refusal(refusal, 503)
+    assert b"\r\nRetry-After: 1" in refusal
 
 
 @pytest.mark.parametrize("digest", [

@@ -75,6 +75,19 @@ def test_kill_9_of_a_serving_peer_mid_pull(rig):
     assert get.error is None
 
 
+def test_containerd_pulls_on_when_a_serving_peer_is_killed(rig):
+    registry, image, (a, b), c = setting(rig, holders=("a", "b"), containerd=True)
+    containerd = rig.containerds["c"]
+    pull = containerd.start_pull(registry.reference(image))
+    wait_until("a third is there",
+               lambda: have_pieces(c, image.layers[1]) > BLOB // PIECE // 3)
+    assert a.bytes()["to_peers"] > 0
+    a.kill()
+    assert pull.popen.wait(60) == 0, pull.text()
+    assert containerd.is_complete(registry.reference(image))
+    assert b.bytes()["to_peers"] > 0
+
+
 def test_a_serving_peer_whose_link_goes_down_mid_pull(rig):
     registry, image, (a, b), c = setting(rig, holders=("a", "b"))
     layer = image.layers[1]
@@ -168,6 +181,19 @@ def test_a_flipped_bit_on_the_disk_of_a_holder(rig):
     answer = c.get_blob(registry, image, layer, timeout=60)
     assert answer.status == 200
     assert answer.body == layer.data
+    assert b.bytes()["to_peers"] > 0
+
+
+def test_containerd_never_sees_a_flipped_bit(rig):
+    registry, image, (a, b), c = setting(rig, holders=("a", "b"), containerd=True)
+    layer = image.layers[1]
+    stored = a.host.path(DATA)
+    flip_a_bit(next(path for path in stored.rglob(layer.digest.split(":")[1]) if path.is_file()),
+               BLOB // 2)
+    containerd = rig.containerds["c"]
+    containerd.pull(registry.reference(image))  # it verifies what it takes in
+    assert containerd.is_complete(registry.reference(image))
+    assert containerd.content_path(layer.digest).read_bytes() == layer.data
     assert b.bytes()["to_peers"] > 0
 
 
