@@ -201,7 +201,6 @@ Status IsName(const std::string& value) {
   return Wrong(value, "at most 64 bytes of printable ASCII");
 }
 
-
 Status IsAbsolute(const std::string& value) {
   return value.empty() || value.front() == '/' ? Ok() : Status(Wrong(value, "an absolute path"));
 }

@@ -27,7 +27,7 @@ inline constexpr Duration kTtlMin = std::chrono::seconds(5);
 inline constexpr Duration kTtlMax = std::chrono::hours(72);
 
 struct RegistrationLimits {
-  std::size_t peers_max = 100'000;     // about 1 KiB each
+  std::size_t peers_max = 125'000;     // about 1 KiB each
   std::size_t total_max = 10'000'000;  // 60 to 110 bytes each
   std::size_t per_peer_max = 10'000;   // blobs that one host fetches or holds and tells about
   int discover_max = 1000;             // records an answer: at most 4 MiB

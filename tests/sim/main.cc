@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <string>
 
+#include "tests/sim/federation.h"
 #include "tests/sim/feed_room.h"
 #include "tests/sim/scenario.h"
 
@@ -17,7 +18,18 @@ std::string Names() {
     names += std::string(scenario.about) + "\n";
   }
   names += "  feed              messages to all members of a room; takes --hosts, --seed, --loss\n";
+  names += "  federation        index servers, apart and together; --hosts: peers\n";
   return names;
+}
+
+int RunServers(const Options& options) {
+  FederationOptions federation;
+  if (options.hosts > 0) federation.peers = options.hosts;
+  const FederationResult result = RunFederation(federation);
+  std::fputs(ToTable(federation, result).c_str(), stdout);
+  if (result.is_whole()) return 0;
+  std::printf("FAILED not every server knew every peer\n");
+  return 1;
 }
 
 int RunFeed(const Options& options) {
@@ -36,7 +48,7 @@ int Main(int argc, char** argv) {
   Options options;
   CLI::App app("Simulates a cluster of agents: the same cores, simulated links.", "./dev sim");
   app.add_option("scenario", options.scenario)->required();
-  app.add_option("--hosts", options.hosts)->check(CLI::Range(2, 20'000));
+  app.add_option("--hosts", options.hosts)->check(CLI::Range(2, 100'000));
   app.add_option("--seed", options.seed);
   app.add_flag("--index", options.index, "with an index server");
   app.add_option("--rate-mbit", options.rate_mbit, "of each host, both ways");
@@ -52,6 +64,11 @@ int Main(int argc, char** argv) {
   app.footer(Names());
   CLI11_PARSE(app, argc, argv);
   if (options.scenario == "feed") return RunFeed(options);
+  if (options.scenario == "federation") return RunServers(options);
+  if (options.hosts > 20'000) {
+    std::fprintf(stderr, "--hosts: at most 20000, but for federation\n");
+    return 2;
+  }
   const Scenario* scenario = FindScenario(options.scenario);
   if (scenario == nullptr) {
     std::fprintf(stderr, "there is no scenario \"%s\"\n%s", options.scenario.c_str(),
