@@ -27,10 +27,11 @@ inline constexpr Duration kTtlMin = std::chrono::seconds(5);
 inline constexpr Duration kTtlMax = std::chrono::hours(72);
 
 struct RegistrationLimits {
-  std::size_t peers_max = 125'000;     // about 1 KiB each
-  std::size_t total_max = 10'000'000;  // 60 to 110 bytes each
-  std::size_t per_peer_max = 10'000;   // blobs that one host fetches or holds and tells about
-  int discover_max = 1000;             // records an answer: at most 4 MiB
+  std::size_t peers_max = 125'000;       // about 1 KiB each
+  std::size_t total_max = 10'000'000;    // 60 to 110 bytes each
+  std::size_t per_peer_max = 10'000;     // blobs that one host fetches or holds and tells about
+  std::size_t tombstones_max = 100'000;  // about 150 bytes each
+  int discover_max = 1000;               // records an answer: at most 4 MiB
   Duration ttl_min = kTtlMin;
   Duration ttl_max = kTtlMax;
   Duration ttl_default = std::chrono::hours(2);  // for those who name none
@@ -59,11 +60,10 @@ inline constexpr Owner kOurs = 0;
 //   peer and namespace; nobody's word changes another's. What is told is one registration, until
 //   the last claim on it ends, with the newest record.
 // - Our own claims are a log: each that is made, extended or taken back gets the next number. What
-//   was taken back is remembered until it would have ended, kTombstonesMax at most.
+//   was taken back is remembered until it would have ended, limits.tombstones_max at most.
 // - A peer or registration of a copy for which there is no room is left out.
 class Registrations {
  public:
-  static constexpr std::size_t kTombstonesMax = 100'000;  // about 150 bytes each
   // Entries that one Sweep looks at: about 2 ms.
   static constexpr std::size_t kSweptAtOnce = 100'000;
   static constexpr Duration kClockApart = std::chrono::hours(1);

@@ -88,7 +88,7 @@ void Registrations::CheckLog() const {
     ++logged;
   }
   SHOAL_CHECK(log_last_ == previous && number <= log_end_ && log_end_ < next_number_);
-  SHOAL_CHECK(tombstones_.size() <= kTombstonesMax + 1);
+  SHOAL_CHECK(tombstones_.size() <= limits_.tombstones_max + 1);
   std::vector<std::size_t> claims(copies_.size());
   std::size_t shared = 0;
   for (Handle at = 0; at < entries_.made(); ++at) {

@@ -125,7 +125,7 @@ Result<bool> Registrations::LoadEntry(Time now, WallTime wall, const EntryRow& r
 Result<bool> Registrations::LoadTombstone(Time now, WallTime wall, const TombstoneRow& row) {
   const auto left =
       std::min<Duration>(WallTime(std::chrono::seconds(row.expires_s)) - wall, limits_.ttl_max);
-  if (left <= Duration(0) || tombstones_.size() >= kTombstonesMax) return false;
+  if (left <= Duration(0) || tombstones_.size() >= limits_.tombstones_max) return false;
   tombstones_.push_back({row.number, CeilTick(now + left), row.id, row.name});
   log_end_ = std::max(log_end_, row.number);
   next_number_ = std::max(next_number_, row.number + 1);

@@ -51,7 +51,7 @@ void Registrations::DropTombstones(Time now) {
   while (!tombstones_.empty()) {
     const Tombstone& oldest = tombstones_.front();
     const bool has_ended = TickTime(oldest.expires) <= now;
-    if (!has_ended && tombstones_.size() <= kTombstonesMax) return;
+    if (!has_ended && tombstones_.size() <= limits_.tombstones_max) return;
     if (!has_ended) {
       floor_ = oldest.number;
       rows_.push_back({MetaKey(kFloorRow), NumberValue(floor_)});
