@@ -28,7 +28,8 @@ def make_base(folder):
     for name in ["bin", "sbin", "lib", "lib64"]:
         (folder / name).symlink_to("usr/" + name)
     run("tar", "-C", folder, "-cf", f"{folder}.tar", ".")
-    run("podman", "import", f"{folder}.tar", BASE)
+    # Its home is elsewhere than ours: the cache of compilations is found by name.
+    run("podman", "import", "--change", "ENV CCACHE_DIR=/root/.cache/ccache", f"{folder}.tar", BASE)
 
 
 @pytest.fixture(scope="module")
