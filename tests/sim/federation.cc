@@ -40,7 +40,6 @@ class Servers {
   }
 
   FederationCost Meet() {
-    std::set<int> alone;
     for (int n = 0; n < options_.servers; ++n) {
       for (int other = 0; other < n; ++other) rig_.Cut(other, n);
     }
@@ -159,7 +158,9 @@ FederationResult RunFederation(const FederationOptions& options) {
   Servers servers(options);
   FederationResult result;
   result.snapshot = servers.Meet();
-  for (const auto changes : options.changes) result.partitions.push_back(servers.Part(changes));
+  for (const auto changes : options.changes) {
+    if (changes <= options.peers) result.partitions.push_back(servers.Part(changes));
+  }
   return result;
 }
 
