@@ -404,6 +404,7 @@ Status Agent::MakeCore() {
           }},
       tag_table_->Load(proxy::kTagsMax));
   manifests_ = std::make_unique<proxy::ManifestSource>(*fetcher_, *pool_);
+  held_names_ = std::make_unique<HeldNames>(holdings_->inventory(), *rooms_);
   const auto on_image = [this](const std::string& name, const Digest& digest) {
     holdings_->SetTag(name, digest);
   };
@@ -587,10 +588,15 @@ Status Agent::MakeIndexes() {
     discovery_->OnRecord(record);
   };
   if (Uses("lan") && !has_lan_) {
+    std::vector<index::Endpoint> groups = {*index::ParseEndpoint(config_.lan.group)};
+    if (!config_.lan.group6.empty()) groups.push_back(*index::ParseEndpoint(config_.lan.group6));
     auto lan = index::LanIndex::Start(
-        {*index::ParseEndpoint(config_.lan.group), config_.lan.interval}, *io_, loop_, key_,
-        on_record, [this](const PeerId& peer, std::uint64_t epoch, std::uint64_t head) {
+        {std::move(groups), config_.lan.interval}, *io_, loop_, key_, on_record,
+        [this](const PeerId& peer, std::uint64_t epoch, std::uint64_t head) {
           discovery_->OnHead(peer, epoch, head);
+        },
+        [this](const PeerId& asker, const index::Key& key) {
+          return held_names_->Holds(asker, key);
         });
     if (!lan) return lan.error();
     discovery_->Add(std::move(*lan));

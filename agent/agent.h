@@ -16,6 +16,7 @@
 #include "agent/discovery.h"
 #include "agent/event_hub.h"
 #include "agent/feeds.h"
+#include "agent/held_names.h"
 #include "agent/held_tags.h"
 #include "agent/holdings.h"
 #include "agent/image_finder.h"
@@ -122,6 +123,7 @@ class Agent {
   std::unique_ptr<Holdings> holdings_;
   std::unique_ptr<Rooms> rooms_;
   std::unique_ptr<RepositoryTable> repositories_;
+  std::unique_ptr<HeldNames> held_names_;
   std::unique_ptr<fetch::Containerd> containerd_;
   std::unique_ptr<fetch::LocalBlobs> locals_;
   std::unique_ptr<Describer> describer_;

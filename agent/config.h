@@ -60,6 +60,7 @@ struct Config {
   } index;
   struct Lan {
     std::string group = "239.255.73.80:7385";
+    std::string group6 = "[ff15::7368:6f61]:7385";  // "": IPv4 alone
     Duration interval = std::chrono::seconds(5);
   } lan;
   struct Dht {

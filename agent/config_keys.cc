@@ -167,6 +167,18 @@ Status IsGroup(const std::string& value) {
   return Wrong(value, "an IPv4 multicast address and a port, like 239.255.73.80:7385");
 }
 
+Status IsGroup6(const std::string& value) {
+  if (value.empty()) return Ok();
+  auto endpoint = index::ParseEndpoint(value);
+  if (!endpoint) return endpoint.error();
+  in6_addr address{};
+  if (inet_pton(AF_INET6, endpoint->host.c_str(), &address) == 1 &&
+      IN6_IS_ADDR_MULTICAST(&address) && !IN6_IS_ADDR_MC_LINKLOCAL(&address)) {
+    return Ok();
+  }
+  return Wrong(value, "an IPv6 multicast address and a port, like [ff15::7368:6f61]:7385, or \"\"");
+}
+
 // As containerd has it (its pkg/identifiers): words of letters and digits, parted by . _ or -.
 Status IsNamespace(const std::string& value) {
   bool part = false;  // the last one was a letter or a digit
@@ -233,6 +245,7 @@ std::vector<ConfigKey> MakeTable() {
       Time("index.resolve_timeout", &C::index, &C::Index::resolve_timeout, milliseconds(1),
            seconds(10)),
       Text("lan.group", &C::lan, &C::Lan::group, IsGroup),
+      Text("lan.group6", &C::lan, &C::Lan::group6, IsGroup6),
       Time("lan.interval", &C::lan, &C::Lan::interval, milliseconds(100), hours(1)),
       Text("dht.listen", &C::dht, &C::Dht::listen, IsEndpoint),
       List("dht.bootstrap", &C::dht, &C::Dht::bootstrap, IsEndpoint),

@@ -207,6 +207,12 @@ Result<std::optional<std::string>> Neighbours::OnDeadline(Time now, WallTime wal
   return std::optional(*std::move(datagram));
 }
 
+const SignedRecord* Neighbours::Find(WallTime wall, const PeerId& peer) const {
+  const auto it = peers_.find(peer);
+  if (it == peers_.end() || it->second.record.record().expires <= wall) return nullptr;
+  return &it->second.record;
+}
+
 void Neighbours::CheckInvariants() const {
   SHOAL_CHECK(peers_.size() <= limits_.peers_max);
   SHOAL_CHECK(!peers_.contains(key_.id()));

@@ -72,6 +72,8 @@ class Neighbours {
   [[nodiscard]] Time NextDeadline() const { return next_send_; }
 
   [[nodiscard]] std::size_t known() const { return peers_.size(); }
+  // The record of a neighbour's last beacon, while it holds. Valid until the next event.
+  [[nodiscard]] const SignedRecord* Find(WallTime wall, const PeerId& peer) const;
   void CheckInvariants() const;
 
  private:

@@ -10,6 +10,7 @@
 //   registrations.h   what an index server knows        rendezvous_messages.h   and its JSON
 //   namespaces.h, slab.h, handle_table.h, cookie.h, registration_rows.h   of which it is made
 //   waiters.h         who waits there for news
+//   lan_asks.h        "who has this blob", asked of all neighbours at once
 //   dht_key.h, dht_dials.h   what a key is called in a DHT, and which of its endpoints are dialled
 //   federation.h      which other servers are followed, and what their logs change: log_page.h,
 //                     registrations_copies.cc, registrations_log.cc

@@ -104,6 +104,13 @@ TEST(ConfigTest, RefusesWrongTypesAndValues) {
               std::string::npos)
         << group;
   }
+  for (const char* group :
+       {"239.255.73.80:7385", "[fd00::1]:7385", "lan:7385", "[ff15::1]", "[ff02::1]:1"}) {
+    EXPECT_NE(ErrorOf("[lan]\ngroup6 = \"" + std::string(group) + "\"\n").find("lan.group6"),
+              std::string::npos)
+        << group;
+  }
+  EXPECT_EQ(ErrorOf("[lan]\ngroup6 = \"\"\n"), "");
   for (const char* name : {"", "a b", "-a", "a-", "a..b", "../x"}) {
     EXPECT_NE(
         ErrorOf("[store]\nnamespace = \"" + std::string(name) + "\"\n").find("store.namespace"),

@@ -10,8 +10,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
+#include <set>
 
 #include "index/beacon.h"
 #include "index/lan/multicast_socket.h"
@@ -43,18 +45,24 @@ class LanIndexTest : public testing::Test {
     std::unique_ptr<LanIndex> index;
     std::map<PeerId, std::uint64_t> heads;
     std::map<PeerId, int> records;
+    std::set<Key> holds;
+    int asked = 0;
   };
 
   std::unique_ptr<Host> Start(int n, Duration interval) {
-    auto host = std::make_unique<Host>(Host{KeyNo(n), nullptr, {}, {}});
+    auto host = std::make_unique<Host>(Host{KeyNo(n), nullptr, {}, {}, {}, 0});
     Host* raw = host.get();
     auto index = LanIndex::Start(
-        {group_, interval}, io_, loop_, host->key,
+        {groups_, interval}, io_, loop_, host->key,
         [raw](const SignedRecord& record) { ++raw->records[record.id()]; },
         [raw](const PeerId& peer, std::uint64_t epoch, std::uint64_t head) {
           EXPECT_EQ(epoch, 7U);
           EXPECT_TRUE(raw->records.contains(peer));
           raw->heads[peer] = head;
+        },
+        [raw](const PeerId&, const Key& key) {
+          ++raw->asked;
+          return raw->holds.contains(key);
         });
     EXPECT_TRUE(index.ok()) << index.error().text;
     host->index = std::move(index).value();
@@ -62,6 +70,7 @@ class LanIndexTest : public testing::Test {
   }
 
   Endpoint group_{"239.255.73.80", FreeUdpPort()};
+  std::vector<Endpoint> groups_{group_};
   TestLoop loop_;
   IoThread io_;
 };
@@ -101,7 +110,8 @@ TEST_F(LanIndexTest, HearsNothingAmissInGarbage) {
   auto socket = MulticastSocket::Open(group_);
   ASSERT_TRUE(socket.ok());
   ASSERT_TRUE(socket->Rescan());
-  ASSERT_GT(socket->Send("not a beacon"), 0) << socket->InterfaceNames();
+  ASSERT_GT(socket->Send("not a beacon"), 0);
+  EXPECT_FALSE(socket->InterfaceNames().empty());
   ASSERT_GT(socket->Send(std::string(kBeaconBytesMax + 1, '{')), 0);
   const auto key = KeyNo(3);
   const auto good = EncodeBeacon({LiveRecord(key), 7, 5, 1, false}, key).value();
@@ -156,24 +166,96 @@ TEST_F(LanIndexTest, SaysThatARecordIsTooLong) {
 }
 
 TEST_F(LanIndexTest, RefusesAGroupThatIsNone) {
+  const auto start = [this](std::vector<Endpoint> groups) {
+    return LanIndex::Start({std::move(groups), seconds(1)}, io_, loop_, KeyNo(1),
+                           [](const SignedRecord&) {}, {}, {});
+  };
   for (const Endpoint& group :
-       {Endpoint{"10.0.0.1", 7385}, Endpoint{"ff02::1", 7385}, Endpoint{"group.example", 7385}}) {
-    const auto index =
-        LanIndex::Start({group, seconds(1)}, io_, loop_, KeyNo(1), [](const SignedRecord&) {}, {});
+       {Endpoint{"10.0.0.1", 7385}, Endpoint{"fd00::1", 7385}, Endpoint{"group.example", 7385}}) {
+    const auto index = start({group_, group});
     ASSERT_FALSE(index.ok());
     EXPECT_EQ(index.error().code, Code::kInvalid);
   }
+  EXPECT_FALSE(start({}).ok());
 }
 
-TEST_F(LanIndexTest, ResolvesNothingAtOnce) {
+TEST_F(LanIndexTest, ResolvesNothingAtOnceWhereNobodyIs) {
   const auto a = Start(1, seconds(1));
-  bool resolved = false;
-  a->index->Resolve("blob/x", seconds(10), [&](const std::vector<SignedRecord>& found) {
-    EXPECT_TRUE(found.empty());
-    resolved = true;
-  });
-  EXPECT_TRUE(loop_.RunUntil([&] { return resolved; }));
+  for (const Key key : {"blob/x", "room/x"}) {
+    bool resolved = false;
+    a->index->Resolve(key, std::chrono::hours(1), [&](const std::vector<SignedRecord>& found) {
+      EXPECT_TRUE(found.empty());
+      resolved = true;
+    });
+    EXPECT_TRUE(loop_.RunUntil([&] { return resolved; }));
+  }
   EXPECT_EQ(a->index->status().kind, "lan");
+}
+
+class LanAskTest : public LanIndexTest {
+ protected:
+  // Hosts 1 to n who know each other.
+  void StartAll(int n) {
+    for (int i = 1; i <= n; ++i) {
+      hosts_.push_back(Start(i, seconds(30)));
+      hosts_.back()->index->Advertise(LiveRecord(hosts_.back()->key), 7, 1);
+    }
+    ASSERT_TRUE(loop_.RunUntil([&] {
+      return std::ranges::all_of(
+          hosts_, [&](const auto& host) { return host->heads.size() + 1 == hosts_.size(); });
+    }));
+  }
+  std::vector<PeerId> Ask(Host& host, const Key& key) {
+    std::optional<std::vector<PeerId>> found;
+    host.index->Resolve(key, seconds(5), [&](const std::vector<SignedRecord>& records) {
+      found.emplace();
+      for (const auto& record : records) found->push_back(record.id());
+    });
+    EXPECT_TRUE(loop_.RunUntil([&] { return found.has_value(); }));
+    return found.value_or(std::vector<PeerId>{});
+  }
+
+  std::vector<std::unique_ptr<Host>> hosts_;
+};
+
+TEST_F(LanAskTest, WhoHoldsABlobAnswers) {
+  StartAll(3);
+  hosts_[1]->holds.insert("blob/x");
+  // A datagram may get lost on a busy host; an answer that is not there in time is none.
+  std::vector<PeerId> found;
+  ASSERT_TRUE(loop_.RunUntil([&] { return !(found = Ask(*hosts_[0], "blob/x")).empty(); }));
+  EXPECT_THAT(found, testing::ElementsAre(KeyNo(2).id()));
+  EXPECT_THAT(Ask(*hosts_[0], "blob/y"), testing::IsEmpty());
+  EXPECT_GT(hosts_[2]->asked, 0);
+  EXPECT_EQ(hosts_[0]->asked, 0);  // nobody asks themselves
+}
+
+TEST_F(LanAskTest, TwoWhoAskTogetherAreBothAnswered) {
+  StartAll(2);
+  hosts_[1]->holds.insert("blob/x");
+  int done = 0;
+  for (int i = 0; i < 2; ++i) {
+    hosts_[0]->index->Resolve("blob/x", seconds(5), [&](const auto&) { ++done; });
+  }
+  EXPECT_TRUE(loop_.RunUntil([&] { return done == 2; }));
+}
+
+TEST_F(LanAskTest, ByIpv6Alone) {
+  groups_ = {{"ff15::7368:6f61", group_.port}};
+  const auto socket = MulticastSocket::Open(groups_[0]);
+  if (!socket && socket.error().code == Code::kUnsupported) GTEST_SKIP() << socket.error().text;
+  StartAll(2);
+  EXPECT_NE(hosts_[0]->index->status().text.find("on "), std::string::npos);
+  hosts_[1]->holds.insert("blob/x");
+  ASSERT_TRUE(loop_.RunUntil([&] { return !Ask(*hosts_[0], "blob/x").empty(); }));
+}
+
+TEST_F(LanAskTest, WhatIsHeardTwiceCountsOnce) {
+  groups_.push_back({"ff15::7368:6f61", group_.port});
+  StartAll(2);
+  EXPECT_EQ(hosts_[0]->records[KeyNo(2).id()], 1);
+  hosts_[1]->holds.insert("blob/x");
+  ASSERT_TRUE(loop_.RunUntil([&] { return !Ask(*hosts_[0], "blob/x").empty(); }));
 }
 
 TEST_F(LanIndexTest, IsSilentAfterItsEnd) {
