@@ -6,6 +6,7 @@
 #include <fstream>
 #include <optional>
 
+#include "agent/held_names.h"
 #include "index/keyfile/room_files.h"
 #include "tests/unit/index/adapters/temp_dir.h"
 #include "tests/unit/index/rooms.h"
@@ -186,6 +187,24 @@ TEST(OpenRoomTest, HasEverybodyAndNamesBlobsAsTheyAre) {
   EXPECT_EQ(*host.rooms_->SwarmDigest("open", blob), blob);
   EXPECT_EQ(host.rooms_->RecordRooms(), std::vector<std::string>{"open"});
   EXPECT_EQ(host.rooms_->Names(host.rooms_->Ours()), std::vector<std::string>{"open"});
+}
+
+TEST_F(RoomsTest, WhatIsHeldIsFoundByTheNameThatTheRoomGivesIt) {
+  index::Inventory inventory(7);
+  HeldNames held(inventory, *a_.rooms_);
+  const index::Key key = index::BlobKey(*a_.rooms_->SwarmDigest(IdOf(1).Hex(), blob_));
+  ASSERT_TRUE(a_.Meet(b_, 1).ok());
+  EXPECT_FALSE(held.Holds(HostNo(2), key));
+  inventory.SetBlob({blob_, Bytes(5), false});
+  EXPECT_TRUE(held.Holds(HostNo(2), key));
+  EXPECT_FALSE(held.Holds(HostNo(3), key));                    // who was not met
+  EXPECT_FALSE(held.Holds(HostNo(2), index::BlobKey(blob_)));  // of the open room
+  EXPECT_FALSE(held.Holds(HostNo(2), "blob/nonsense"));
+  EXPECT_FALSE(held.Holds(HostNo(2), "room/open"));
+  inventory.Restart(8);
+  EXPECT_TRUE(held.Holds(HostNo(2), key));
+  inventory.RemoveBlob(blob_);
+  EXPECT_FALSE(held.Holds(HostNo(2), key));
 }
 
 TEST_F(RoomsTest, WhoMayWriteIsSaidByTheMembershipBesideTheMessage) {
