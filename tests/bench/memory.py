@@ -61,7 +61,7 @@ def idle():
         rig.containerd("a")
         peers = [rig.agent("b")]
         agent = rig.agent("a", index={
-            "use": ["lan", "rendezvous", "static"],
+            "use": ["lan", "rendezvous", "dht", "static"],
             "rendezvous": [f"https://{rig.host('index').address}:7383"],
             "static": [f"{peers[0].host.address}:7381"]}, agent={"log_level": "info"})
         agent.wait_peers(1)
