@@ -1,15 +1,15 @@
-"""`./dev bench [serve|fetch|pull|memory|latency|limits|upstream|search]...`: all of these when none is named.
+"""`./dev bench [BENCH]...`: all of those below but swarm when none is named.
 
 `./dev bench swarm [...]` is a bench of its own, with arguments of its own: swarm.py.
 """
 
 import sys
 
-from . import fetch, latency, limits, memory, pull, search, serve, swarm, upstream
+from . import fetch, index, latency, limits, memory, pull, search, serve, swarm, upstream
 from .common import machine, say
 
 BENCHES = {"serve": serve, "fetch": fetch, "pull": pull, "memory": memory, "latency": latency,
-           "limits": limits, "upstream": upstream, "search": search}
+           "limits": limits, "upstream": upstream, "search": search, "index": index}
 
 
 def main():

@@ -1,0 +1,289 @@
+// index_load: many agents at one index server, from one process. The requests are made and signed
+// before the clock starts, so that a bench on a small machine measures the server.
+//
+//   index_load --cert PEM --key PEM --server ID [--connections N] [--depth N] [--first N]
+//              ADDRESS PORT register PEERS BLOBS NAMES   NAMES namespaces a request
+//              ADDRESS PORT discover PEERS BLOBS COUNT   of blobs registered by `register`
+//
+// Prints {"requests", "entries", "seconds", "p50_ms", "p99_ms", "bytes"}; fails on any answer that
+// is not OK.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <latch>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/digest.h"
+#include "base/rng.h"
+#include "index/record.h"
+#include "index/rendezvous_messages.h"
+#include "index/signing_key.h"
+
+namespace {
+
+using shoal::index::SigningKey;
+using Clock = std::chrono::steady_clock;
+
+struct Options {
+  std::string cert;
+  std::string key;
+  std::string server;
+  int connections = 8;
+  int depth = 1;  // requests on one connection that wait for their answers
+  int first = 0;  // peer
+  std::string address;
+  int port = 0;
+  std::string verb;
+  int peers = 0;
+  int blobs = 0;
+  int count = 0;
+};
+
+[[noreturn]] void Fail(const std::string& what) {
+  std::fprintf(stderr, "index_load: %s\n", what.c_str());
+  std::exit(1);
+}
+
+class Connection {
+ public:
+  explicit Connection(const Options& options) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<std::uint16_t>(options.port));
+    inet_pton(AF_INET, options.address.c_str(), &address.sin_addr);
+    const int one = 1;
+    setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) Fail("connect");
+    context_ = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_min_proto_version(context_, TLS1_3_VERSION);
+    if (SSL_CTX_use_certificate_file(context_, options.cert.c_str(), SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_use_PrivateKey_file(context_, options.key.c_str(), SSL_FILETYPE_PEM) != 1) {
+      Fail("certificate");
+    }
+    ssl_ = SSL_new(context_);
+    SSL_set_fd(ssl_, fd_);
+    if (SSL_connect(ssl_) != 1) Fail("TLS handshake");
+  }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection() {
+    SSL_free(ssl_);
+    SSL_CTX_free(context_);
+    close(fd_);
+  }
+
+  void Send(const std::string& text) {
+    const auto size = static_cast<int>(text.size());
+    if (SSL_write(ssl_, text.data(), size) != size) Fail("send");
+  }
+
+  // The body of the next answer; valid until the next call.
+  std::string_view Answer() {
+    in_.erase(0, used_);
+    std::size_t end = std::string::npos;
+    while ((end = in_.find("\r\n\r\n")) == std::string::npos) More();
+    const char* length = strcasestr(in_.c_str(), "\r\ncontent-length:");
+    const int status = std::atoi(in_.c_str() + 9);
+    if (length == nullptr) Fail("answered: " + in_.substr(0, end));
+    used_ = end + 4 + static_cast<std::size_t>(std::atol(length + 17));
+    while (in_.size() < used_) More();
+    const std::string_view body(in_.data() + end + 4, used_ - end - 4);
+    if (status != 200) Fail("answered " + std::to_string(status) + ": " + std::string(body));
+    return body;
+  }
+
+ private:
+  void More() {
+    char buffer[16 << 10];
+    const int got = SSL_read(ssl_, buffer, sizeof buffer);
+    if (got <= 0) Fail("closed in the middle of an answer");
+    in_.append(buffer, static_cast<std::size_t>(got));
+  }
+
+  int fd_;
+  SSL_CTX* context_ = nullptr;
+  SSL* ssl_ = nullptr;
+  std::string in_;
+  std::size_t used_ = 0;
+};
+
+std::int64_t NowMs() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+SigningKey KeyOf(int peer) {
+  shoal::index::KeySeed seed{};
+  std::memcpy(seed.data(), &peer, sizeof peer);
+  return SigningKey::FromSeed(seed);
+}
+
+// Each blob is held by ten peers.
+std::string NamespaceOf(int peer, int blob, const Options& options) {
+  const std::int64_t all =
+      std::max<std::int64_t>(1, std::int64_t{options.peers} * options.blobs / 10);
+  const std::int64_t number = (std::int64_t{peer} * options.blobs + blob) % all;
+  char text[80];
+  std::snprintf(text, sizeof text, "blob/sha256:%064llx",
+                static_cast<unsigned long long>(number) * 0x9e3779b97f4a7c15ULL);
+  return text;
+}
+
+std::string Post(const std::string& body) {
+  return "POST /v1/register HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+         "Content-Length: " +
+         std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
+void AddRegistrations(const Options& options, int peer, std::vector<std::string>& out) {
+  const SigningKey key = KeyOf(peer);
+  shoal::index::Record record;
+  record.key = key.public_key();
+  record.name = "host-" + std::to_string(peer);
+  record.endpoints = {{"10." + std::to_string(peer >> 16 & 255) + "." +
+                           std::to_string(peer >> 8 & 255) + "." + std::to_string(peer & 255),
+                       7381}};
+  record.rooms = {"open"};
+  const std::int64_t now = NowMs();
+  record.sequence = static_cast<std::uint64_t>(now) * 1000;
+  record.expires = shoal::FromUnixMs(now + 3'600'000);
+  const auto signed_record = shoal::index::SignedRecord::Sign(record, key);
+  const auto server = *shoal::ParsePeerId(options.server);
+  shoal::index::Registrations::Request request{
+      .namespaces = {}, .record = signed_record, .ttl = std::chrono::hours(1), .sent_ms = now};
+  for (int blob = 0; blob < options.blobs; blob += options.count) {
+    request.namespaces.clear();
+    for (int i = blob; i < std::min(blob + options.count, options.blobs); ++i) {
+      request.namespaces.push_back(NamespaceOf(peer, i, options));
+    }
+    ++request.sent_ms;
+    out.push_back(Post(shoal::index::EncodeRequest(shoal::index::RendezvousVerb::kRegister, request,
+                                                   server, key)));
+  }
+}
+
+std::vector<std::string> RequestsOf(const Options& options, int connection) {
+  std::vector<std::string> requests;
+  if (options.verb == "register") {
+    for (int peer = connection; peer < options.peers; peer += options.connections) {
+      AddRegistrations(options, options.first + peer, requests);
+    }
+    return requests;
+  }
+  shoal::Rng rng(static_cast<std::uint64_t>(connection) + 1);
+  for (int i = connection; i < options.count; i += options.connections) {
+    const auto peer = static_cast<int>(rng.Below(static_cast<std::uint64_t>(options.peers)));
+    const auto blob = static_cast<int>(rng.Below(static_cast<std::uint64_t>(options.blobs)));
+    requests.push_back("GET /v1/discover?namespace=" + NamespaceOf(peer, blob, options) +
+                       " HTTP/1.1\r\nHost: bench\r\n\r\n");
+  }
+  return requests;
+}
+
+struct Counts {
+  std::vector<double> times_ms;
+  std::size_t bytes = 0;
+};
+
+void Run(const Options& options, const std::vector<std::string>& requests, Connection& connection,
+         Counts& counts) {
+  std::deque<Clock::time_point> sent;
+  std::size_t next = 0;
+  while (next < requests.size() || !sent.empty()) {
+    if (next < requests.size() && std::ssize(sent) < options.depth) {
+      sent.push_back(Clock::now());
+      connection.Send(requests[next++]);
+      continue;
+    }
+    const std::string_view body = connection.Answer();
+    if (body.find("\"OK\"") == std::string_view::npos) Fail("answered " + std::string(body));
+    if (options.verb == "discover" && body.find("\"payload\"") == std::string_view::npos) {
+      Fail("found nobody: " + std::string(body));
+    }
+    counts.bytes += body.size();
+    counts.times_ms.push_back(
+        std::chrono::duration<double, std::milli>(Clock::now() - sent.front()).count());
+    sent.pop_front();
+  }
+}
+
+Options Parse(int argc, char** argv) {
+  Options options;
+  std::vector<std::string> plain;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word.rfind("--", 0) != 0) {
+      plain.push_back(word);
+      continue;
+    }
+    if (i + 1 == argc) Fail(word + " needs a value");
+    const std::string value = argv[++i];
+    if (word == "--cert") options.cert = value;
+    if (word == "--key") options.key = value;
+    if (word == "--server") options.server = value;
+    if (word == "--connections") options.connections = std::atoi(value.c_str());
+    if (word == "--depth") options.depth = std::atoi(value.c_str());
+    if (word == "--first") options.first = std::atoi(value.c_str());
+  }
+  if (plain.size() != 6) Fail("six words are needed; see the head of index_load.cc");
+  options.address = plain[0];
+  options.port = std::atoi(plain[1].c_str());
+  options.verb = plain[2];
+  options.peers = std::atoi(plain[3].c_str());
+  options.blobs = std::atoi(plain[4].c_str());
+  options.count = std::atoi(plain[5].c_str());
+  return options;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Options options = Parse(argc, argv);
+  std::vector<Counts> counts(static_cast<std::size_t>(options.connections));
+  std::latch ready(options.connections + 1);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < options.connections; ++i) {
+    threads.emplace_back([&, i] {
+      const auto requests = RequestsOf(options, i);
+      Connection connection(options);
+      ready.arrive_and_wait();
+      Run(options, requests, connection, counts[static_cast<std::size_t>(i)]);
+    });
+  }
+  ready.arrive_and_wait();
+  const auto start = Clock::now();
+  for (std::thread& thread : threads) thread.join();
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  std::vector<double> times;
+  std::size_t bytes = 0;
+  for (const Counts& one : counts) {
+    times.insert(times.end(), one.times_ms.begin(), one.times_ms.end());
+    bytes += one.bytes;
+  }
+  std::ranges::sort(times);
+  const auto at = [&](double share) {
+    return times[std::min(times.size() - 1,
+                          static_cast<std::size_t>(share * static_cast<double>(times.size())))];
+  };
+  const long long entries = options.verb == "register"
+                                ? static_cast<long long>(options.peers) * options.blobs
+                                : static_cast<long long>(times.size());
+  std::printf(
+      "{\"requests\": %zu, \"entries\": %lld, \"seconds\": %.4f, \"p50_ms\": %.3f, \"p99_ms\": "
+      "%.3f, \"bytes\": %zu}\n",
+      times.size(), entries, seconds, at(0.5), at(0.99), bytes);
+  return 0;
+}
