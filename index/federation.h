@@ -37,9 +37,8 @@ struct FederationLimits {
 // - Each server is followed by itself: its log after the number that we have, all the time. What it
 //   says itself counts: it may begin anew. After a failure it is asked how it is, at growing
 //   intervals, and then goes on.
-// - While it is away, pages that it signed are taken from whoever says that it has read further,
-// and
-//   only such as continue what we have, or are a later log's first.
+// - While it is away, pages that it signed are taken from whoever says that it has read further.
+//   Only such as continue what we have, or are a later log's first.
 // - A page is applied whole. The number that it reaches goes to disk with it.
 // - A snapshot replaces the copy when its last page is here.
 // - Servers are those listed here, and those that one of these says it has listed.

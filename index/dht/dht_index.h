@@ -21,8 +21,8 @@ namespace shoal::index {
 // - Our rooms are looked up and announced every kRoundMin, more seldom in large rooms: by then
 //   newcomers hear of us from peers, and the few who keep the room's key are spared.
 // - Whoever is near the key of a room hears a newcomer's announcement itself, at once.
-// - While we know nobody, `bootstrap` and the hosts of known peers are asked, every
-// kBootstrapEvery.
+// - While we know nobody, `bootstrap` and the hosts of known peers are asked every
+//   kBootstrapEvery.
 class DhtIndex : public PeerIndex {
  public:
   using Fetch = std::function<void(const Endpoint&, std::function<void(Result<SignedRecord>)>)>;
