@@ -75,7 +75,7 @@ std::optional<Endpoint> ToEndpoint(const lt::address& address, int port) {
 lt::session_params ParamsOf(const std::string& state, const std::vector<Endpoint>& listen) {
   lt::session_params params;
   try {
-    params = lt::read_session_params(lt::span<const char>(state.data(), state.size()),
+    params = lt::read_session_params(lt::span<const char>(state.data(), std::ssize(state)),
                                      lt::session_handle::save_dht_state);
   } catch (const std::exception&) {
     params = {};  // of another version, or damaged: we begin anew
@@ -133,9 +133,9 @@ struct DhtSession::Session {
 };
 
 DhtSession::DhtSession(const std::string& state, const std::vector<Endpoint>& listen,
-                       std::function<void()> wake)
+                       const std::function<void()>& wake)
     : session_(std::make_unique<Session>(ParamsOf(state, listen))) {
-  session_->session.set_alert_notify(std::move(wake));
+  session_->session.set_alert_notify(wake);
 }
 
 DhtSession::~DhtSession() { session_->session.set_alert_notify({}); }

@@ -40,7 +40,7 @@ class DhtSession {
   // wake    is called when there is something to Poll; on a thread of libtorrent's, where it must
   //         not call the session. Not after the session's end.
   DhtSession(const std::string& state, const std::vector<Endpoint>& listen,
-             std::function<void()> wake);
+             const std::function<void()>& wake);
   ~DhtSession();
   DhtSession(const DhtSession&) = delete;
   DhtSession& operator=(const DhtSession&) = delete;
