@@ -72,8 +72,8 @@ class ServerLink::Impl : public std::enable_shared_from_this<ServerLink::Impl> {
   }
 
   // waits  the server may wait for news before it answers.
-  void Request(http::http_request request, bool waits, const OnAnswer& done) {
-    Text(std::move(request), waits, [self = shared_from_this(), done](Result<std::string> text) {
+  void Request(const http::http_request& request, bool waits, const OnAnswer& done) {
+    Text(request, waits, [self = shared_from_this(), done](Result<std::string> text) {
       done(text ? DecodeAnswer(*text, self->verified_.Reader())
                 : Result<ServerAnswer>(text.error()));
     });
@@ -174,7 +174,7 @@ void ServerLink::Get(const std::string& target, bool waits, OnText done) {
   http::http_request request(http::methods::GET);
   request.set_request_uri(web::uri(target));
   request.headers().add("Accept-Encoding", "zstd");
-  impl_->Text(std::move(request), waits, done);
+  impl_->Text(request, waits, done);
 }
 
 }  // namespace shoal::index

@@ -17,7 +17,6 @@ using std::chrono::seconds;
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
-using testing::UnorderedElementsAre;
 
 Endpoint At(int n) {
   return {"10.0." + std::to_string(n / 250) + "." + std::to_string(n % 250 + 1), 7381};

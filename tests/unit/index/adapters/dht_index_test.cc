@@ -124,7 +124,8 @@ class DhtIndexTest : public testing::Test {
 TEST_F(DhtIndexTest, PeersOfARoomFindEachOtherByOneThatTheyAllKnow) {
   for (int n = 1; n <= 5; ++n) Add(n);
   ASSERT_TRUE(loop_.RunUntil([&] { return AllKnowAll(); }, seconds(60)));
-  for (auto& [n, peer] : peers_) {
+  for (auto& one : peers_) {
+    Peer& peer = one.second;
     EXPECT_TRUE(loop_.RunUntil([&] { return peer.index->status().ok; }));
     EXPECT_GT(peer.index->status().nodes.value_or(0), 0);
     EXPECT_FALSE(peer.known.contains(peer.key.id()));
