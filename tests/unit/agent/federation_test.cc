@@ -24,8 +24,6 @@ using namespace index;  // NOLINT: what is tested here is the index, behind its 
 
 using std::chrono::seconds;
 using testing::HasSubstr;
-using testing::IsEmpty;
-using testing::UnorderedElementsAre;
 
 // Ports that nobody listens on, different ones.
 std::vector<std::uint16_t> FreePorts(int count) {
