@@ -48,7 +48,11 @@ std::string LanAsks::Sealed(std::string_view member, std::string_view context,
 
 std::optional<std::string> LanAsks::Ask(Time now, WallTime wall, const Key& key) {
   SHOAL_CHECK(key.size() <= kKeyBytesMax);
+  const auto last = asked_.find(key);
+  if (last != asked_.end() && now - last->second < limits_.ask_again) return {};
   if (asking_.size() >= limits_.asking_max || !asks_.Take(now, limits_.asks_per_second)) return {};
+  std::erase_if(asked_, [&](const auto& one) { return now - one.second >= limits_.ask_again; });
+  asked_[key] = now;
   last_sent_ms_ = std::max(ToUnixMs(wall), last_sent_ms_ + 1);
   asking_[key] = last_sent_ms_;
   Json payload = Json::object();

@@ -31,6 +31,8 @@ inline constexpr Duration kAnswerGrace = std::chrono::milliseconds(5);
 
 struct AskLimits {
   int asks_per_second = 50;  // of ours; beyond it nobody is asked
+  // Who waits for a blob has it looked for every second; all neighbours verify each question.
+  Duration ask_again = std::chrono::seconds(5);  // the same question
   // Of others', each of which costs a verification (10,000 a second on a core) and a look into the
   // inventory; and how many answers we give.
   int heard_per_second = 500;
@@ -56,6 +58,7 @@ bool IsAskOrAnswer(std::string_view datagram);
 // Rules
 // - Only neighbours count: those whose beacon was heard, and whose record holds.
 // - A question of which `sent` is not above that of the asker's last one is a repetition.
+// - The same is asked again after limits.ask_again at the earliest.
 // - Whoever holds what is asked for answers after a random wait of at most Spread(neighbours),
 //   unless kAnswersEnough others have been heard to answer by then.
 // - An answer counts that is to a question of ours which has not ended.
@@ -63,7 +66,8 @@ class LanAsks {
  public:
   LanAsks(AskLimits limits, const SigningKey& key, Rng rng);
 
-  // The datagram that asks; nothing when we ask too much. The question ends with OnEnd.
+  // The datagram that asks; nothing when we ask too much, or asked that lately. The question ends
+  // with OnEnd.
   std::optional<std::string> Ask(Time now, WallTime wall, const Key& key);
   void OnEnd(const Key& key) { asking_.erase(key); }
 
@@ -122,6 +126,7 @@ class LanAsks {
   SigningKey key_;
   Rng rng_;
   std::map<Key, std::int64_t> asking_;  // ours, and their `sent`
+  std::map<Key, Time> asked_;           // ours, of the last limits.ask_again or a little longer
   std::map<LanQuestion, Waiting> waiting_;
   std::map<PeerId, std::int64_t> last_asks_;  // of neighbours
   std::int64_t last_sent_ms_ = 0;

@@ -58,6 +58,7 @@ class LanAsksTest : public testing::Test {
 
   Time now_{seconds(10)};
   AskLimits limits_{.asks_per_second = 5,
+                    .ask_again = Duration(0),
                     .heard_per_second = 40,
                     .answers_per_second = 6,
                     .waiting_max = 8,
@@ -226,6 +227,17 @@ TEST_F(LanAsksTest, WeAskNoMoreThanTheLimit) {
   EXPECT_FALSE(hosts_[0].Ask(now_, Wall(), kBlob + "too many at once"));
   hosts_[0].OnEnd(kBlob);
   EXPECT_TRUE(hosts_[0].Ask(now_, Wall(), kBlob));
+}
+
+TEST_F(LanAsksTest, TheSameIsNotAskedAgainAtOnce) {
+  LanAsks host({.ask_again = seconds(5)}, KeyNo(7), Rng(7));
+  EXPECT_TRUE(host.Ask(now_, Wall(), kBlob));
+  host.OnEnd(kBlob);
+  now_ += milliseconds(4999);
+  EXPECT_FALSE(host.Ask(now_, Wall(), kBlob));
+  EXPECT_TRUE(host.Ask(now_, Wall(), kBlob + "b"));
+  now_ += milliseconds(1);
+  EXPECT_TRUE(host.Ask(now_, Wall(), kBlob));
 }
 
 TEST_F(LanAsksTest, WaitsLongerWhereMoreMayAnswer) {
