@@ -45,8 +45,10 @@ class Sink:
     def __init__(self):
         self.binary = ROOT / "build/bench/sink"
         self.binary.parent.mkdir(parents=True, exist_ok=True)
-        source = pathlib.Path(__file__).with_name("sink.cc")
-        if not self.binary.exists() or self.binary.stat().st_mtime < source.stat().st_mtime:
+        source, header = (pathlib.Path(__file__).with_name(name)
+                          for name in ("sink.cc", "connection.h"))
+        newest = max(source.stat().st_mtime, header.stat().st_mtime)
+        if not self.binary.exists() or self.binary.stat().st_mtime < newest:
             run("g++", "-O2", "-std=c++20", "-o", self.binary, source, "-lssl", "-lcrypto",
                 "-pthread")
 

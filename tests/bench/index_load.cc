@@ -7,12 +7,6 @@
 //
 // Prints {"requests", "entries", "seconds", "p50_ms", "p99_ms", "bytes"}; fails on any answer that
 // is not OK.
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <openssl/ssl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -30,6 +24,7 @@
 #include "index/record.h"
 #include "index/rendezvous_messages.h"
 #include "index/signing_key.h"
+#include "tests/bench/connection.h"
 
 namespace {
 
@@ -37,60 +32,24 @@ using shoal::index::SigningKey;
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-  std::string cert;
-  std::string key;
-  std::string server;
+  Server at;
+  std::string server;  // its id
   int connections = 8;
   int depth = 1;  // requests on one connection that wait for their answers
   int first = 0;  // peer
-  std::string address;
-  int port = 0;
   std::string verb;
   int peers = 0;
   int blobs = 0;
   int count = 0;
 };
 
-[[noreturn]] void Fail(const std::string& what) {
-  std::fprintf(stderr, "index_load: %s\n", what.c_str());
-  std::exit(1);
-}
-
-class Connection {
+// Answers of a connection, one after the other.
+class Answers {
  public:
-  explicit Connection(const Options& options) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(options.port));
-    inet_pton(AF_INET, options.address.c_str(), &address.sin_addr);
-    const int one = 1;
-    setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) Fail("connect");
-    context_ = SSL_CTX_new(TLS_client_method());
-    SSL_CTX_set_min_proto_version(context_, TLS1_3_VERSION);
-    if (SSL_CTX_use_certificate_file(context_, options.cert.c_str(), SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_use_PrivateKey_file(context_, options.key.c_str(), SSL_FILETYPE_PEM) != 1) {
-      Fail("certificate");
-    }
-    ssl_ = SSL_new(context_);
-    SSL_set_fd(ssl_, fd_);
-    if (SSL_connect(ssl_) != 1) Fail("TLS handshake");
-  }
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
-  ~Connection() {
-    SSL_free(ssl_);
-    SSL_CTX_free(context_);
-    close(fd_);
-  }
-
-  void Send(const std::string& text) {
-    const auto size = static_cast<int>(text.size());
-    if (SSL_write(ssl_, text.data(), size) != size) Fail("send");
-  }
+  explicit Answers(Connection& connection) : connection_(connection) {}
 
   // The body of the next answer; valid until the next call.
-  std::string_view Answer() {
+  std::string_view Next() {
     in_.erase(0, used_);
     std::size_t end = std::string::npos;
     while ((end = in_.find("\r\n\r\n")) == std::string::npos) More();
@@ -107,14 +66,12 @@ class Connection {
  private:
   void More() {
     char buffer[16 << 10];
-    const int got = SSL_read(ssl_, buffer, sizeof buffer);
+    const long got = connection_.Read(buffer, sizeof buffer);
     if (got <= 0) Fail("closed in the middle of an answer");
     in_.append(buffer, static_cast<std::size_t>(got));
   }
 
-  int fd_;
-  SSL_CTX* context_ = nullptr;
-  SSL* ssl_ = nullptr;
+  Connection& connection_;
   std::string in_;
   std::size_t used_ = 0;
 };
@@ -200,6 +157,7 @@ struct Counts {
 
 void Run(const Options& options, const std::vector<std::string>& requests, Connection& connection,
          Counts& counts) {
+  Answers answers(connection);
   std::deque<Clock::time_point> sent;
   std::size_t next = 0;
   while (next < requests.size() || !sent.empty()) {
@@ -208,7 +166,7 @@ void Run(const Options& options, const std::vector<std::string>& requests, Conne
       connection.Send(requests[next++]);
       continue;
     }
-    const std::string_view body = connection.Answer();
+    const std::string_view body = answers.Next();
     if (body.find("\"OK\"") == std::string_view::npos) Fail("answered " + std::string(body));
     if (options.verb == "discover" && body.find("\"payload\"") == std::string_view::npos) {
       Fail("found nobody: " + std::string(body));
@@ -231,16 +189,16 @@ Options Parse(int argc, char** argv) {
     }
     if (i + 1 == argc) Fail(word + " needs a value");
     const std::string value = argv[++i];
-    if (word == "--cert") options.cert = value;
-    if (word == "--key") options.key = value;
+    if (word == "--cert") options.at.cert = value;
+    if (word == "--key") options.at.key = value;
     if (word == "--server") options.server = value;
     if (word == "--connections") options.connections = std::atoi(value.c_str());
     if (word == "--depth") options.depth = std::atoi(value.c_str());
     if (word == "--first") options.first = std::atoi(value.c_str());
   }
   if (plain.size() != 6) Fail("six words are needed; see the head of index_load.cc");
-  options.address = plain[0];
-  options.port = std::atoi(plain[1].c_str());
+  options.at.address = plain[0];
+  options.at.port = std::atoi(plain[1].c_str());
   options.verb = plain[2];
   options.peers = std::atoi(plain[3].c_str());
   options.blobs = std::atoi(plain[4].c_str());
@@ -258,7 +216,7 @@ int main(int argc, char** argv) {
   for (int i = 0; i < options.connections; ++i) {
     threads.emplace_back([&, i] {
       const auto requests = RequestsOf(options, i);
-      Connection connection(options);
+      Connection connection(options.at);
       ready.arrive_and_wait();
       Run(options, requests, connection, counts[static_cast<std::size_t>(i)]);
     });

@@ -6,12 +6,6 @@
 //        ADDRESS PORT PATH
 //
 // Prints {"bytes": .., "seconds": .., "status": ..}; fails unless every answer is complete.
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <openssl/ssl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -22,79 +16,16 @@
 #include <thread>
 #include <vector>
 
+#include "connection.h"
+
 namespace {
 
 struct Options {
+  Server server;
   int connections = 1;
   int repeat = 1;
-  std::string cert;
-  std::string key;
   std::string headers;
-  std::string address;
-  int port = 0;
   std::string path;
-};
-
-[[noreturn]] void Fail(const std::string& what) {
-  std::fprintf(stderr, "sink: %s\n", what.c_str());
-  std::exit(1);
-}
-
-class Connection {
- public:
-  explicit Connection(const Options& options) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(options.port));
-    inet_pton(AF_INET, options.address.c_str(), &address.sin_addr);
-    const int one = 1;
-    setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) Fail("connect");
-    if (!options.cert.empty()) StartTls(options);
-  }
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
-  ~Connection() {
-    SSL_free(ssl_);
-    SSL_CTX_free(context_);
-    close(fd_);
-  }
-
-  void Send(const std::string& text) {
-    const auto size = static_cast<int>(text.size());
-    const auto sent = ssl_ != nullptr ? SSL_write(ssl_, text.data(), size)
-                                      : send(fd_, text.data(), text.size(), 0);
-    if (sent != size) Fail("send");
-  }
-
-  long Read(char* buffer, std::size_t size) {
-    return ssl_ != nullptr ? SSL_read(ssl_, buffer, static_cast<int>(size))
-                           : recv(fd_, buffer, size, 0);
-  }
-
-  // Drops up to `size` bytes.
-  long Drop(char* buffer, std::size_t size) {
-    return ssl_ != nullptr ? SSL_read(ssl_, buffer, static_cast<int>(size))
-                           : recv(fd_, buffer, size, MSG_TRUNC);
-  }
-
- private:
-  void StartTls(const Options& options) {
-    context_ = SSL_CTX_new(TLS_client_method());
-    SSL_CTX_set_min_proto_version(context_, TLS1_3_VERSION);
-    SSL_CTX_set_ciphersuites(context_, "TLS_AES_128_GCM_SHA256");
-    if (SSL_CTX_use_certificate_file(context_, options.cert.c_str(), SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_use_PrivateKey_file(context_, options.key.c_str(), SSL_FILETYPE_PEM) != 1) {
-      Fail("certificate");
-    }
-    ssl_ = SSL_new(context_);
-    SSL_set_fd(ssl_, fd_);
-    if (SSL_connect(ssl_) != 1) Fail("TLS handshake");
-  }
-
-  int fd_;
-  SSL_CTX* context_ = nullptr;
-  SSL* ssl_ = nullptr;
 };
 
 constexpr std::size_t kBufferBytes = 1 << 20;
@@ -140,9 +71,9 @@ Options Parse(int argc, char** argv) {
     } else if (word == "--repeat") {
       options.repeat = std::atoi(value.c_str());
     } else if (word == "--cert") {
-      options.cert = value;
+      options.server.cert = value;
     } else if (word == "--key") {
-      options.key = value;
+      options.server.key = value;
     } else if (word == "--header") {
       options.headers += value + "\r\n";
     } else {
@@ -150,8 +81,8 @@ Options Parse(int argc, char** argv) {
     }
   }
   if (plain.size() != 3) Fail("usage: sink [options] ADDRESS PORT PATH");
-  options.address = plain[0];
-  options.port = std::atoi(plain[1].c_str());
+  options.server.address = plain[0];
+  options.server.port = std::atoi(plain[1].c_str());
   options.path = plain[2];
   return options;
 }
@@ -167,7 +98,7 @@ int main(int argc, char** argv) {
   threads.reserve(static_cast<std::size_t>(options.connections));
   for (int i = 0; i < options.connections; ++i) {
     threads.emplace_back([&] {
-      Connection connection(options);
+      Connection connection(options.server);
       std::vector<char> buffer(kBufferBytes);
       int last = 0;
       for (int turn = 0; turn < options.repeat; ++turn) {
