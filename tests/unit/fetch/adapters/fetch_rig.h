@@ -331,7 +331,7 @@ class TestHost {
                                 [this](HttpRequest request, HttpServer::Responder respond) {
                                   asked_.Put(request.target);
                                   ranges_.Put(std::string(FindHeader(request.headers, "range")));
-                                  handler_->Handle(std::move(request), std::move(respond));
+                                  Answer(std::move(request), std::move(respond));
                                 })
                   .value();
     network_.Join(id(), server_->endpoint());
@@ -367,6 +367,27 @@ class TestHost {
     network_.Holds(id(), digest);
     return digest;
   }
+  // No range is answered until Release().
+  void HoldBack() {
+    const std::lock_guard lock(held_back_mutex_);
+    holds_back_ = true;
+  }
+  void Release() {
+    std::vector<HeldBack> held;
+    {
+      const std::lock_guard lock(held_back_mutex_);
+      holds_back_ = false;
+      held.swap(held_back_);
+    }
+    for (auto& [request, respond] : held) handler_->Handle(std::move(request), std::move(respond));
+  }
+  // Whether it was asked for a range, waiting for it.
+  [[nodiscard]] bool WasAskedForARange() {
+    while (auto range = ranges_.Take()) {
+      if (!range->empty()) return true;
+    }
+    return false;
+  }
   // Peers are in no room that may see it, from now on.
   void Hide(const Digest& digest) {
     const std::lock_guard lock(hidden_mutex_);
@@ -389,9 +410,10 @@ class TestHost {
     return request;
   }
   Status Fetch(FetchRequest request) {
-    test::Inbox<Status> done;
-    fetcher_->Fetch(std::move(request), [&done](Status status) { done.Put(std::move(status)); });
-    auto status = done.Take();
+    // Shared: a fetch that ends after the test lost patience must find it still.
+    const auto done = std::make_shared<test::Inbox<Status>>();
+    fetcher_->Fetch(std::move(request), [done](Status status) { done->Put(std::move(status)); });
+    auto status = done->Take();
     EXPECT_TRUE(status.has_value()) << "nothing came of the fetch";
     return status ? *status : Status(Error{Code::kRetryLater, "nothing came of the fetch"});
   }
@@ -441,6 +463,19 @@ class TestHost {
   }
   std::optional<index::Endpoint> Dial(const PeerId& peer) { return network_.Dial(peer); }
 
+  using HeldBack = std::pair<HttpRequest, HttpServer::Responder>;
+
+  void Answer(HttpRequest request, HttpServer::Responder respond) {
+    if (!FindHeader(request.headers, "range").empty()) {
+      const std::lock_guard lock(held_back_mutex_);
+      if (holds_back_) {
+        held_back_.emplace_back(std::move(request), std::move(respond));
+        return;
+      }
+    }
+    handler_->Handle(std::move(request), std::move(respond));
+  }
+
   TestNetwork& network_;
   ScriptedUpstream& upstream_;
   const index::SigningKey key_;
@@ -460,6 +495,9 @@ class TestHost {
   index::SwarmTable swarms_{index::SwarmLimits{}};  // on the loop
   std::mutex hidden_mutex_;
   std::set<Digest> hidden_;  // from peers
+  std::mutex held_back_mutex_;
+  bool holds_back_ = false;
+  std::vector<HeldBack> held_back_;
   std::shared_ptr<PeerServer> handler_;
   std::unique_ptr<HttpServer> server_;
 };

@@ -64,15 +64,21 @@ TEST_F(FetcherTest, WhatAPeerMustNotSeeIsAsIfItWereNotThere) {
 }
 
 TEST_F(FetcherTest, SharesTheWorkBetweenPeers) {
-  // Large enough that the second peer is met long before the first one has sent it all.
-  const std::string text = Pattern(2000 * (16 << 10));
+  const std::string text = Pattern(64 * (16 << 10));
   const Digest digest = Sha256Of(text);
   const auto first = Host(1);
   const auto second = Host(2);
   first->Hold(text);
   second->Hold(text);
+  // Neither sends a byte before both have been asked.
+  first->HoldBack();
+  second->HoldBack();
   const auto host = Host(3);
-  EXPECT_TRUE(host->Fetch(digest).ok());
+  host->fetcher().Fetch(TestHost::Request(digest), [](const Status&) {});
+  EXPECT_TRUE(first->WasAskedForARange());
+  EXPECT_TRUE(second->WasAskedForARange());
+  first->Release();
+  second->Release();
   auto end = host->NextEnd();
   ASSERT_TRUE(end && end->status.ok());
   EXPECT_EQ(end->view.sources.peers.size(), 2U);
