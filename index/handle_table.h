@@ -54,6 +54,25 @@ class HandleTable {
     --part.taken;
   }
 
+  // Makes room for so many, so that it need not grow on the way there.
+  template <class HashOf>
+  void Reserve(std::size_t handles, const HashOf& hash_of) {
+    for (auto& part : parts_) {
+      while (handles / kParts * 4 > part.places.size() * 3) Grow(part, hash_of);
+    }
+  }
+
+  // What Find and Insert will look at first is called into the processor's cache.
+  void Prefetch(std::uint64_t hash) const {
+    const auto& places = parts_[PartOf(hash)].places;
+    if (!places.empty()) __builtin_prefetch(&places[hash & (places.size() - 1)]);
+  }
+  // The handle that Find looks at first; kNoHandle when there is none.
+  [[nodiscard]] Handle First(std::uint64_t hash) const {
+    const auto& places = parts_[PartOf(hash)].places;
+    return places.empty() ? kNoHandle : places[hash & (places.size() - 1)];
+  }
+
  private:
   struct Part {
     std::vector<Handle> places;  // as many as a power of two

@@ -40,6 +40,12 @@ std::string UnpackName(std::string_view packed) {
   return packed[0] == kKindText && IsNamespace(text) ? std::string(text) : "";
 }
 
+bool IsPackedName(std::string_view text) {
+  if (text.empty()) return false;
+  if (text[0] == kKindBlob) return text.size() == 1 + sizeof(Digest::bytes);
+  return text[0] == kKindText && IsNamespace(text.substr(1));
+}
+
 Namespaces::~Namespaces() {
   for (Handle handle = 0; handle < spaces_.made(); ++handle) {
     if (spaces_[handle].length != 0) Remove(handle);
@@ -69,16 +75,22 @@ std::uint64_t Namespaces::HashOf(Handle handle) const {
   return HashOf(space.kind, TextOf(space));
 }
 
-Handle Namespaces::Find(std::string_view packed) const {
+std::uint64_t Namespaces::HashOf(std::string_view packed) const {
+  return HashOf(packed.front(), packed.substr(1));
+}
+
+Handle Namespaces::Find(std::string_view packed, std::uint64_t hash) const {
   const char kind = packed.front();
   const std::string_view text = packed.substr(1);
-  return table_.Find(HashOf(kind, text), [&](Handle handle) {
+  return table_.Find(hash, [&](Handle handle) {
     return spaces_[handle].kind == kind && TextOf(spaces_[handle]) == text;
   });
 }
 
-Handle Namespaces::FindOrAdd(std::string_view packed) {
-  if (const Handle found = Find(packed); found != kNoHandle) return found;
+Handle Namespaces::Find(std::string_view packed) const { return Find(packed, HashOf(packed)); }
+
+Handle Namespaces::FindOrAdd(std::string_view packed, std::uint64_t hash) {
+  if (const Handle found = Find(packed, hash); found != kNoHandle) return found;
   const std::string_view text = packed.substr(1);
   SHOAL_CHECK(!text.empty() && text.size() <= kNamespaceBytesMax);
   Space space;
@@ -92,7 +104,7 @@ Handle Namespaces::FindOrAdd(std::string_view packed) {
     std::memcpy(space.name.data(), &copy, sizeof copy);
   }
   const Handle handle = spaces_.Add(space);
-  table_.Insert(HashOf(space.kind, text), handle, [this](Handle h) { return HashOf(h); });
+  table_.Insert(hash, handle, [this](Handle h) { return HashOf(h); });
   return handle;
 }
 

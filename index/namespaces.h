@@ -19,6 +19,7 @@ bool IsNamespace(std::string_view name);
 std::string PackName(std::string_view name);
 // "" when it is no packed name.
 std::string UnpackName(std::string_view packed);
+bool IsPackedName(std::string_view text);
 
 // 48 bytes a name of a blob, or of at most 32 bytes, and 5 to 8 bytes in the table. Whoever uses a
 // Space counts in `count`, and removes it at 0.
@@ -41,7 +42,13 @@ class Namespaces {
 
   // By packed name.
   [[nodiscard]] Handle Find(std::string_view packed) const;
-  Handle FindOrAdd(std::string_view packed);
+  Handle FindOrAdd(std::string_view packed) { return FindOrAdd(packed, HashOf(packed)); }
+  // For many at once: the hash can be made before, on any thread, and what FindOrAdd will look at
+  // be called into the processor's cache, in these two steps.
+  [[nodiscard]] std::uint64_t HashOf(std::string_view packed) const;
+  void Prefetch(std::uint64_t hash) const { table_.Prefetch(hash); }
+  void PrefetchSpace(std::uint64_t hash) const { spaces_.Prefetch(table_.First(hash)); }
+  Handle FindOrAdd(std::string_view packed, std::uint64_t hash);
   void Remove(Handle handle);
 
   [[nodiscard]] std::string Packed(Handle handle) const;
@@ -49,11 +56,13 @@ class Namespaces {
   const Space& operator[](Handle handle) const { return spaces_[handle]; }
   [[nodiscard]] std::size_t size() const { return spaces_.size(); }
   [[nodiscard]] Handle made() const { return spaces_.made(); }
+  void PrefetchAt(Handle handle) const { spaces_.Prefetch(handle); }
 
  private:
   static std::string_view TextOf(const Space& space);
   [[nodiscard]] std::uint64_t HashOf(char kind, std::string_view text) const;
   [[nodiscard]] std::uint64_t HashOf(Handle handle) const;
+  [[nodiscard]] Handle Find(std::string_view packed, std::uint64_t hash) const;
 
   std::uint64_t seed_;
   Slab<Space> spaces_;

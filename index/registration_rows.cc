@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/encoding.h"
+#include "index/namespaces.h"
 #include "index/record.h"
 
 namespace shoal::index {
@@ -124,21 +125,32 @@ Row ToRow(const EntryRow& entry) {
   return {EntryKey(entry.peer, entry.name), std::move(value)};
 }
 
-std::optional<EntryRow> ReadEntryRow(std::string_view key, std::string_view value) {
+std::optional<EntryRowView> ViewEntryRow(std::string_view key, std::string_view value) {
   if (key.size() < 1 + kKeyNumberBytes + 2 || value.size() < kEntryFixedBytes + kClaimBytes ||
       (value.size() - kEntryFixedBytes) % kClaimBytes != 0 ||
       value.size() > kEntryFixedBytes + kClaimsMax * kClaimBytes) {
     return std::nullopt;
   }
-  EntryRow entry;
+  EntryRowView entry;
   entry.peer = NumberIn<std::uint32_t>(key);
   entry.name = key.substr(1 + kKeyNumberBytes);
+  if (!IsPackedName(entry.name)) return std::nullopt;
   entry.number = Take<std::uint64_t>(value);
   entry.logged = Take<std::uint64_t>(value);
-  while (!value.empty()) {
-    const auto owner = Take<std::uint16_t>(value);
-    entry.claims.push_back({owner, Take<std::uint32_t>(value)});
-  }
+  entry.claims = value;
+  return entry;
+}
+
+ClaimRow TakeClaim(std::string_view& claims) {
+  const auto owner = Take<std::uint16_t>(claims);
+  return {owner, Take<std::uint32_t>(claims)};
+}
+
+std::optional<EntryRow> ReadEntryRow(std::string_view key, std::string_view value) {
+  const auto view = ViewEntryRow(key, value);
+  if (!view) return std::nullopt;
+  EntryRow entry{view->peer, std::string(view->name), view->number, view->logged, {}};
+  for (auto claims = view->claims; !claims.empty();) entry.claims.push_back(TakeClaim(claims));
   return entry;
 }
 

@@ -49,6 +49,14 @@ struct EntryRow {
   std::uint64_t logged = 0;
   std::vector<ClaimRow> claims;  // 1 to kClaimsMax
 };
+// An EntryRow where it lies in the table, and only as long as it lies there.
+struct EntryRowView {
+  std::uint32_t peer = 0;
+  std::string_view name;  // packed, and one that can be unpacked
+  std::uint64_t number = 0;
+  std::uint64_t logged = 0;
+  std::string_view claims;  // of TakeClaim; at least one
+};
 struct CopyRow {
   std::uint16_t owner = 0;
   PeerId id;
@@ -78,6 +86,9 @@ std::optional<PeerRow> ReadPeerRow(std::string_view key, std::string_view value)
 std::string EntryKey(std::uint32_t peer, std::string_view packed_name);
 Row ToRow(const EntryRow& entry);
 std::optional<EntryRow> ReadEntryRow(std::string_view key, std::string_view value);
+std::optional<EntryRowView> ViewEntryRow(std::string_view key, std::string_view value);
+// Takes one off the front of `claims`, which is not empty.
+ClaimRow TakeClaim(std::string_view& claims);
 
 std::string CopyKey(std::uint16_t owner);
 Row ToRow(const CopyRow& copy);

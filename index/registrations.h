@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -157,10 +159,25 @@ class Registrations {
 
   // What changed since the last call, in order.
   std::vector<Row> TakeRows();
-  // Rows of an earlier life, in the order of their keys, before anything else is called.
-  // Returns whether the row is still of use. Errors: kCorrupt.
-  Result<bool> Load(Time now, WallTime wall, std::string_view key, std::string_view value);
-  void Loaded();
+  // How rows of an earlier life come back, before anything else is called: each is read and, in the
+  // order of the keys, loaded.
+  struct ReadRow {  // as long as its texts live
+    std::string_view key;
+    std::string_view value;
+    EntryRowView entry;      // of a registration
+    std::uint64_t hash = 0;  // likewise, of its name
+  };
+  // Any thread, while others are loaded. Errors: kCorrupt.
+  [[nodiscard]] Result<ReadRow> Read(std::string_view key, std::string_view value) const;
+  // Adds to `useless` the keys of rows that are of no use any more. Errors: kCorrupt.
+  Status Load(Time now, WallTime wall, std::span<const ReadRow> rows,
+              std::vector<std::string_view>& useless);
+  // There may come as many registrations.
+  void ExpectRows(std::size_t rows);
+  // Ends the loading; by two pieces of work that touch nothing of each other's, so that `both` may
+  // do them at the same time.
+  using Both = std::function<void(const std::function<void()>&, const std::function<void()>&)>;
+  void Loaded(const Both& both = InTurn);
 
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
   [[nodiscard]] std::size_t peer_count() const { return by_id_.size(); }
@@ -254,9 +271,16 @@ class Registrations {
   void DiscoverSpace(Time now, WallTime wall, const std::string& packed, int limit, Cookie& cookie,
                      Answer& answer) const;
   void PutPeerRow(Handle peer);
+  static void InTurn(const std::function<void()>& one, const std::function<void()>& other);
   Result<bool> LoadPeer(const PeerRow& row);
-  Result<bool> LoadEntry(Time now, WallTime wall, const EntryRow& row);
+  // Returns how many of the rows were registrations: those at the front.
+  std::size_t LoadEntries(Time now, WallTime wall, std::span<const ReadRow> rows,
+                          std::vector<std::string_view>& useless);
+  Handle LoadEntry(Time now, WallTime wall, const ReadRow& row);
+  Result<bool> LoadOther(Time now, WallTime wall, const ReadRow& row);
   Result<bool> LoadTombstone(Time now, WallTime wall, const TombstoneRow& row);
+  void LinkSpaces();
+  void LinkLog();
 
   RegistrationLimits limits_;
   CookieSecret secret_;
@@ -272,7 +296,6 @@ class Registrations {
   std::vector<Handle> wheel_;  // entries by the second in which they expire
   Tick turned_ = 0;            // all that expired up to here is dropped
   std::vector<Row> rows_;
-  std::vector<Handle> unsorted_;                           // spaces, while rows are loaded
   std::unordered_map<Handle, std::vector<Claim>> claims_;  // of shared entries, two or more each
   std::vector<Copy> copies_;                               // by owner; ours is the first
   std::deque<Sweeping> sweeps_;

@@ -1,5 +1,6 @@
 #include "index/lmdb/env.h"
 
+#include <fcntl.h>
 #include <lmdb.h>
 
 #include <cerrno>
@@ -117,6 +118,16 @@ void LmdbTxn::Walk(
 Status LmdbTxn::Clear(Dbi dbi) {
   if (const int rc = mdb_drop(txn_, dbi, 0); rc != 0) return Explain(rc, "clear an LMDB table");
   return Ok();
+}
+
+std::size_t LmdbTxn::Count(Dbi dbi) const {
+  MDB_stat stat{};
+  return mdb_stat(txn_, dbi, &stat) == 0 ? stat.ms_entries : 0;
+}
+
+void LmdbEnv::WillReadAll() const {
+  int file = -1;
+  if (mdb_env_get_fd(env_, &file) == 0) posix_fadvise(file, 0, 0, POSIX_FADV_WILLNEED);
 }
 
 Result<std::unique_ptr<LmdbEnv>> LmdbEnv::Open(const std::string& dir, Bytes map_max,

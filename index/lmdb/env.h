@@ -29,6 +29,7 @@ class LmdbTxn {
   void Walk(Dbi dbi, std::string_view from,
             const std::function<bool(std::string_view key, std::string_view value)>& visit) const;
   Status Clear(Dbi dbi);
+  [[nodiscard]] std::size_t Count(Dbi dbi) const;
 
  private:
   friend class LmdbEnv;
@@ -58,6 +59,9 @@ class LmdbEnv {
   // Opens or makes a named table. Before other threads use the environment.
   Result<Dbi> Table(const std::string& name);
 
+  // Tells the kernel to bring the whole file into memory, where it is not there yet: a walk through
+  // all of it would wait for each page.
+  void WillReadAll() const;
   // Runs `work` in a write transaction: committed when it returns ok, else rolled back.
   // Errors  those of `work`; kExhausted when the map or disk is full.
   Status Write(const std::function<Status(LmdbTxn&)>& work);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/encoding.h"
+#include "index/rendezvous/row_pipe.h"
 
 namespace shoal::index {
 namespace {
@@ -15,6 +16,29 @@ constexpr std::string_view kVersionRow = "version";
 constexpr std::string_view kSecretRow = "secret";
 constexpr std::string_view kEpochRow = "epoch";
 constexpr std::uint64_t kVersion = 2;
+
+// The transaction is this thread's until it has ended.
+void ReadAll(const LmdbTxn& txn, Dbi table, const RegistrationStore::Loading& loading,
+             RowPipe& pipe) {
+  Status status = Ok();
+  ReadRows rows;
+  rows.reserve(RowPipe::kRowsTogether);
+  txn.Walk(table, "", [&](std::string_view key, std::string_view value) {
+    auto row = loading.read(key, value);
+    if (!row) {
+      status = row.error();
+      return false;
+    }
+    rows.push_back(*row);
+    if (rows.size() < RowPipe::kRowsTogether) return true;
+    if (!pipe.Put(std::exchange(rows, {}))) return false;
+    rows.reserve(RowPipe::kRowsTogether);
+    return true;
+  });
+  // What came before a row that cannot be read makes no difference.
+  if (status.ok() && !rows.empty()) pipe.Put(std::move(rows));
+  pipe.End(status);
+}
 
 }  // namespace
 
@@ -73,23 +97,24 @@ RegistrationStore::~RegistrationStore() {
   thread_.join();
 }
 
-Status RegistrationStore::Load(
-    const std::function<Result<bool>(std::string_view key, std::string_view value)>& visit) {
-  std::vector<Row> useless;
+Status RegistrationStore::Load(const Loading& loading) {
+  env_->WillReadAll();
+  std::vector<std::string_view> useless;
+  std::vector<Row> goes;
   Status status = Ok();
   env_->Read([&](const LmdbTxn& txn) {
-    txn.Walk(table_, "", [&](std::string_view key, std::string_view value) {
-      auto used = visit(key, value);
-      if (!used) {
-        status = used.error();
-        return false;
-      }
-      if (!*used) useless.push_back({std::string(key), std::nullopt});
-      return true;
-    });
+    loading.expect(txn.Count(table_));
+    RowPipe pipe;
+    std::thread reader([&] { ReadAll(txn, table_, loading, pipe); });
+    ReadRows rows;
+    while (status.ok() && pipe.Take(rows)) status = loading.load(rows, useless);
+    pipe.Stop();
+    reader.join();
+    if (status.ok()) status = pipe.status();
+    for (const auto key : useless) goes.push_back({std::string(key), std::nullopt});
   });
   if (!status) return status;
-  if (!useless.empty()) Append(std::move(useless), {});
+  if (!goes.empty()) Append(std::move(goes), {});
   return Ok();
 }
 

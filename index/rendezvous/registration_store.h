@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "index/cookie.h"
 #include "index/lmdb/env.h"
 #include "index/registration_rows.h"
+#include "index/registrations.h"
 
 namespace shoal::index {
 
@@ -45,10 +47,18 @@ class RegistrationStore {
   [[nodiscard]] const CookieSecret& secret() const { return secret_; }
   [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
 
-  // Shows every row in the order of keys. Rows for which `visit` returns false are removed.
-  // Errors: those of `visit` and of LMDB. Before anything is appended.
-  Status Load(
-      const std::function<Result<bool>(std::string_view key, std::string_view value)>& visit);
+  // Gives every row in the order of keys, before anything is appended: `read` takes them on a
+  // thread of its own, while `load` has those that were read before, many at once. Rows that `load`
+  // calls useless are removed. Errors: those of the two.
+  struct Loading {
+    std::function<void(std::size_t rows)> expect;  // at first
+    std::function<Result<Registrations::ReadRow>(std::string_view key, std::string_view value)>
+        read;
+    std::function<Status(std::span<const Registrations::ReadRow> rows,
+                         std::vector<std::string_view>& useless)>
+        load;
+  };
+  Status Load(const Loading& loading);
 
   // `done`, which may be empty, is called on the store's thread: kExhausted when the map or the
   // disk is full. In the order of the calls.

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <boost/asio/steady_timer.hpp>
+#include <span>
+#include <thread>
 #include <utility>
 
 #include "base/check.h"
@@ -127,14 +129,40 @@ class RendezvousService::Impl : public std::enable_shared_from_this<Impl> {
   Status Load() {
     const Time now = SteadyNow();
     const WallTime wall = WallNow();
-    auto loaded = store_->Load([&](std::string_view key, std::string_view value) {
-      return key.starts_with('s') ? federation_.Load(key, value)
-                                  : registrations_.Load(now, wall, key, value);
+    auto loaded = store_->Load({
+        .expect = [this](std::size_t rows) { registrations_.ExpectRows(rows); },
+        .read = [this](std::string_view key,
+                       std::string_view value) { return registrations_.Read(key, value); },
+        .load = [&](std::span<const Registrations::ReadRow> rows,
+                    auto& useless) { return LoadRows(now, wall, rows, useless); },
     });
     if (!loaded) return loaded;
-    registrations_.Loaded();
+    registrations_.Loaded([](const auto& one, const auto& other) {
+      std::thread beside(other);
+      one();
+      beside.join();
+    });
     federation_.Loaded(now, wall);
     KeepRows();
+    return Ok();
+  }
+
+  Status LoadRows(Time now, WallTime wall, std::span<const Registrations::ReadRow> rows,
+                  std::vector<std::string_view>& useless) {
+    const auto is_copy = [](const Registrations::ReadRow& row) { return row.key.starts_with('s'); };
+    while (!rows.empty()) {
+      if (is_copy(rows.front())) {
+        const auto used = federation_.Load(rows.front().key, rows.front().value);
+        if (!used) return used.error();
+        if (!*used) useless.push_back(rows.front().key);
+        rows = rows.subspan(1);
+        continue;
+      }
+      const auto end = std::ranges::find_if(rows, is_copy);
+      const auto ours = rows.first(static_cast<std::size_t>(end - rows.begin()));
+      if (auto loaded = registrations_.Load(now, wall, ours, useless); !loaded) return loaded;
+      rows = rows.subspan(ours.size());
+    }
     return Ok();
   }
 

@@ -54,10 +54,18 @@ class FederationRig {
     for (const int other : server.list) server.federation->AddListed(UrlOf(other), std::nullopt);
     const auto disk = server.disk;
     for (const auto& [key, value] : disk) {
-      const auto used = key.starts_with('s') ? server.federation->Load(key, value)
-                                             : server.registrations->Load(now_, wall(), key, value);
-      SHOAL_CHECK(used.ok());
-      if (!*used) server.disk.erase(key);
+      std::vector<std::string_view> useless;
+      if (key.starts_with('s')) {
+        const auto used = server.federation->Load(key, value);
+        SHOAL_CHECK(used.ok());
+        if (!*used) useless.push_back(key);
+      } else {
+        const auto row = server.registrations->Read(key, value);
+        SHOAL_CHECK(row.ok());
+        const std::vector<Registrations::ReadRow> rows{*row};
+        SHOAL_CHECK(server.registrations->Load(now_, wall(), rows, useless).ok());
+      }
+      for (const auto gone : useless) server.disk.erase(std::string(gone));
     }
     server.registrations->Loaded();
     server.federation->Loaded(now_, wall());

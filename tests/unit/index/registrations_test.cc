@@ -84,11 +84,16 @@ class RegistrationsTest : public testing::Test {
   Status Restart() {
     registrations_ = std::make_unique<Registrations>(limits_, SecretNo(1));
     const auto disk = disk_;
+    std::vector<Registrations::ReadRow> rows;
     for (const auto& [key, value] : disk) {
-      const auto used = registrations_->Load(now_, Wall(), key, value);
-      if (!used) return used.error();
-      if (!*used) disk_.erase(key);
+      const auto row = registrations_->Read(key, value);
+      if (!row) return row.error();
+      rows.push_back(*row);
     }
+    registrations_->ExpectRows(rows.size());
+    std::vector<std::string_view> useless;
+    if (auto loaded = registrations_->Load(now_, Wall(), rows, useless); !loaded) return loaded;
+    for (const auto key : useless) disk_.erase(std::string(key));
     registrations_->Loaded();
     registrations_->CheckInvariants();
     Keep();
