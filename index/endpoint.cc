@@ -54,7 +54,25 @@ Result<Endpoint> ParseEndpoint(std::string_view text) {
   return Endpoint{std::string(host), static_cast<std::uint16_t>(number)};
 }
 
+Result<Endpoint> ParseRelayed(std::string_view text) {
+  const auto at = text.find('@');
+  if (at == std::string_view::npos) {
+    return Error{Code::kInvalid,
+                 "\"" + std::string(text.substr(0, 300)) +
+                     "\" names no relay; write one like \"<peer id>@10.0.0.1:7381\""};
+  }
+  auto relay = ParsePeerId(text.substr(0, at));
+  if (!relay) return relay.error();
+  auto endpoint = ParseEndpoint(text.substr(at + 1));
+  if (!endpoint) return endpoint.error();
+  endpoint->relay = *relay;
+  return endpoint;
+}
+
 std::string ToString(const Endpoint& endpoint) {
+  if (endpoint.relay) {
+    return endpoint.relay->Hex() + "@" + ToString(Endpoint{endpoint.host, endpoint.port});
+  }
   const auto port = std::to_string(endpoint.port);
   if (endpoint.host.find(':') != std::string::npos) return "[" + endpoint.host + "]:" + port;
   return endpoint.host + ":" + port;

@@ -30,7 +30,7 @@ namespace shoal::index {
 struct ReachabilityLimits {
   int asked = 3;
   Duration first = std::chrono::milliseconds(500);
-  Duration again = std::chrono::minutes(1);
+  Duration again = std::chrono::seconds(30);
   Duration again_dialable = std::chrono::minutes(5);
   int relays = 2;
   Duration refused = std::chrono::minutes(5);

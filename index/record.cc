@@ -28,6 +28,13 @@ std::string Payload(const Record& record) {
   payload["version"] = Json::number(kVersion);
   payload["name"] = Json::string(record.name);
   payload["endpoints"] = std::move(endpoints);
+  if (!record.relays.empty()) {
+    auto relays = Json::array(record.relays.size());
+    for (std::size_t i = 0; i < record.relays.size(); ++i) {
+      relays[i] = Json::string(ToString(record.relays[i]));
+    }
+    payload["relays"] = std::move(relays);
+  }
   payload["rooms"] = std::move(rooms);
   payload["sequence"] = Json::number(static_cast<std::int64_t>(record.sequence));
   payload["expires"] = Json::number(ToUnixMs(record.expires));
@@ -66,6 +73,10 @@ Status LimitsHold(const Record& record) {
       record.endpoints.size()) {
     return Error{Code::kInvalid, "a record must not name an endpoint twice"};
   }
+  if (record.relays.size() > kRelaysMax ||
+      std::set(record.relays.begin(), record.relays.end()).size() != record.relays.size()) {
+    return Error{Code::kInvalid, "a record must have at most 4 relays, none twice"};
+  }
   if (record.rooms.size() > kRoomsMax || !std::ranges::all_of(record.rooms, IsRoomName)) {
     return Error{Code::kInvalid,
                  "a record must have at most 16 rooms, each 1 to 64 bytes of a-z 0-9 . _ -"};
@@ -91,6 +102,15 @@ Result<Record> ParsePayload(std::string_view text, const PublicKey& key) {
     auto endpoint = ParseEndpoint(one);
     if (!endpoint) return endpoint.error();
     record.endpoints.push_back(*endpoint);
+  }
+  if (json->has_field("relays")) {
+    auto relays = GetStrings(*json, "relays", kRelaysMax, 400);
+    if (!relays) return relays.error();
+    for (const auto& one : *relays) {
+      auto endpoint = ParseRelayed(one);
+      if (!endpoint) return endpoint.error();
+      record.relays.push_back(*endpoint);
+    }
   }
   auto rooms = GetStrings(*json, "rooms", kRoomsMax, kRoomNameBytesMax);
   if (!rooms) return rooms.error();
@@ -118,9 +138,12 @@ Status Valid(const Record& record) {
   for (const auto& endpoint : record.endpoints) {
     if (auto parsed = ParseEndpoint(ToString(endpoint)); !parsed) return parsed.error();
   }
+  for (const auto& endpoint : record.relays) {
+    if (auto parsed = ParseRelayed(ToString(endpoint)); !parsed) return parsed.error();
+  }
   if (Payload(record).size() > kPayloadBytesMax) {
     return Error{Code::kInvalid,
-                 "a record's endpoints and rooms are too long together; name fewer"};
+                 "a record's endpoints, relays and rooms are too long together; name fewer"};
   }
   return Ok();
 }

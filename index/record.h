@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,16 +18,21 @@ namespace shoal::index {
 struct Endpoint {
   std::string host;        // without brackets
   std::uint16_t port = 0;  // 1 to 65535
+  // The peer is not there itself: this relay is, through which it is reached.
+  std::optional<PeerId> relay = std::nullopt;
   auto operator<=>(const Endpoint&) const = default;
 };
 
 // Parses "10.0.0.1:7381", "[fe80::1]:7381", "host.example:7381".
 Result<Endpoint> ParseEndpoint(std::string_view text);
-// The same form; brackets for IPv6.
+// "<id of the relay>@10.0.0.1:7381".
+Result<Endpoint> ParseRelayed(std::string_view text);
+// The same forms; brackets for IPv6.
 std::string ToString(const Endpoint& endpoint);
 
 inline constexpr std::size_t kRecordBytesMax = 4096;  // of the encoded envelope
 inline constexpr std::size_t kEndpointsMax = 16;
+inline constexpr std::size_t kRelaysMax = 4;
 inline constexpr std::size_t kRoomsMax = 16;
 inline constexpr std::size_t kPeerNameBytesMax = 64;
 inline constexpr std::size_t kRoomNameBytesMax = 64;
@@ -37,7 +43,8 @@ inline constexpr std::string_view kOpenRoom = "open";
 struct Record {
   PublicKey key;
   std::string name;                 // for people; at most 64 bytes, printable
-  std::vector<Endpoint> endpoints;  // at most kEndpointsMax
+  std::vector<Endpoint> endpoints;  // at most kEndpointsMax, none through a relay
+  std::vector<Endpoint> relays;     // at most kRelaysMax, each through one
   std::vector<std::string> rooms;   // at most kRoomsMax
   std::uint64_t sequence = 0;       // a later record has a higher one, over restarts too
   WallTime expires;                 // kept in whole milliseconds

@@ -29,6 +29,7 @@ std::uint64_t SayingOf(const Record& record) {
   };
   add(record.name);
   for (const auto& endpoint : record.endpoints) add(ToString(endpoint));
+  for (const auto& relay : record.relays) add(ToString(relay));
   add("");
   for (const auto& room : record.rooms) add(room);
   return hash;

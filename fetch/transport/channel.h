@@ -8,7 +8,9 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/digest.h"
@@ -52,16 +54,36 @@ class Channel {
   // Says goodbye where the protocol has a word for it, without waiting.
   virtual void SayGoodbye() = 0;
   [[nodiscard]] virtual std::optional<PeerId> peer() const = 0;
+  // Goes on on another thread, whose scratch this is.
+  virtual void MoveTo(std::span<std::byte> scratch) = 0;
+};
+
+// A connection that its owner may use as it likes. Closed with its owner.
+struct RawConnection {
+  RawConnection(int f, std::unique_ptr<Channel> c, std::string e = "")
+      : fd(f), channel(std::move(c)), early(std::move(e)) {}
+  ~RawConnection();
+  RawConnection(const RawConnection&) = delete;
+  RawConnection& operator=(const RawConnection&) = delete;
+  // The caller closes the descriptor from now on.
+  int ReleaseFd() { return std::exchange(fd, -1); }
+
+  int fd;                            // non-blocking; -1: none
+  std::unique_ptr<Channel> channel;  // nullptr: not yet made
+  std::string early;                 // what came behind a request
 };
 
 // sendfile(2) and writev: bodies do not pass through user space.
 std::unique_ptr<Channel> MakePlainChannel(int fd);
 
-// TLS 1.3 as a server. Bodies are read into `scratch` (shared by all channels of one thread, at
-// least 16 KiB), sealed record by record, and sent many records at a time. With kernel TLS they are
-// sent by SSL_sendfile.
+enum class TlsSide { kAccepts, kDials };
+
+// TLS 1.3, by default as a server. Bodies are read into `scratch` (shared by all channels of one
+// thread, at least 16 KiB), sealed record by record, and sent many records at a time. With kernel
+// TLS they are sent by SSL_sendfile.
 //
 // Returns nullptr when memory is short.
-std::unique_ptr<Channel> MakeTlsChannel(SSL_CTX* context, int fd, std::span<std::byte> scratch);
+std::unique_ptr<Channel> MakeTlsChannel(SSL_CTX* context, int fd, std::span<std::byte> scratch,
+                                        TlsSide side = TlsSide::kAccepts);
 
 }  // namespace shoal::fetch

@@ -101,6 +101,7 @@ Status CurlCall::Prepare(CURL* easy, const CurlSettings& settings) {
   }
   Set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
   Set(easy, CURLOPT_FORBID_REUSE, call_.close ? 1L : 0L);
+  Set(easy, CURLOPT_FRESH_CONNECT, call_.fresh ? 1L : 0L);
   Set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   // Blobs are large and few: a TCP connection each beats streams that share one window. It also
   // keeps one framing for "cut short", for peers and upstreams alike.
@@ -132,14 +133,35 @@ Status CurlCall::PreparePeer(const CurlSettings& settings) {
     return Error{Code::kInvalid, "a call to a peer has the URL of another: " + call_.url};
   }
   identity_ = settings.identity;
-  connect_to_ = curl_slist_append(nullptr, ("::" + index::ToString(peer.endpoint)).c_str());
-  Set(easy_, CURLOPT_CONNECT_TO, connect_to_);
-  Set(easy_, CURLOPT_PROXY, "");  // never through HTTPS_PROXY
+  if (peer.endpoint.relay) {
+    if (auto status = PrepareRelay(); !status) return status;
+  } else {
+    connect_to_ = curl_slist_append(nullptr, ("::" + index::ToString(peer.endpoint)).c_str());
+    Set(easy_, CURLOPT_CONNECT_TO, connect_to_);
+    Set(easy_, CURLOPT_PROXY, "");  // never through HTTPS_PROXY
+  }
   // The certificate is judged by PrepareClient's check alone, which ends the handshake itself.
   Set(easy_, CURLOPT_SSL_VERIFYPEER, 0L);
   Set(easy_, CURLOPT_SSL_VERIFYHOST, 0L);
   Set(easy_, CURLOPT_SSL_CTX_FUNCTION, &CurlCall::OnTlsContext);
   Set(easy_, CURLOPT_SSL_CTX_DATA, static_cast<void*>(this));
+  return Ok();
+}
+
+// To libcurl a relay is an HTTPS proxy, which it asks to CONNECT to the URL's host. What was
+// connected directly is never reused for it, and the other way round.
+Status CurlCall::PrepareRelay() {
+  const auto& peer = *call_.peer;
+  if (!peer.peer) {
+    return Error{Code::kInvalid, "through a relay only a peer whose id is known can be called"};
+  }
+  const std::string relay =
+      "https://" + ToString(index::Endpoint{peer.endpoint.host, peer.endpoint.port});
+  Set(easy_, CURLOPT_PROXY, relay.c_str());
+  Set(easy_, CURLOPT_HTTPPROXYTUNNEL, 1L);
+  Set(easy_, CURLOPT_NOPROXY, "");  // nor past the relay by NO_PROXY
+  Set(easy_, CURLOPT_PROXY_SSL_VERIFYPEER, 0L);
+  Set(easy_, CURLOPT_PROXY_SSL_VERIFYHOST, 0L);
   return Ok();
 }
 
@@ -205,13 +227,22 @@ int CurlCall::OnSocketMade(void* self, curl_socket_t fd, curlsocktype purpose) {
 CURLcode CurlCall::OnTlsContext(CURL*, void* context, void* self) {
   auto& call = *static_cast<CurlCall*>(self);
   auto* tls = static_cast<SSL_CTX*>(context);
-  if (auto status = call.identity_->PrepareClient(tls, call.call_.peer->peer); !status) {
+  const auto& peer = *call.call_.peer;
+  std::optional<TlsIdentity::Through> through;
+  if (peer.endpoint.relay) {
+    through = TlsIdentity::Through{*peer.endpoint.relay, peer.peer->Hex() + ".peer.shoal"};
+  }
+  const bool is_relayed = through.has_value();
+  if (auto status = call.identity_->PrepareClient(tls, peer.peer, std::move(through)); !status) {
     call.refused_ = status.error();
     return CURLE_SSL_CERTPROBLEM;
   }
   SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS);  // an idle connection holds no buffers
-  SSL_CTX_set_read_ahead(tls, 1);
-  if (call.rate_ == nullptr) SSL_CTX_set_default_read_buffer_len(tls, kTlsReadAheadBytes);
+  // With one TLS inside another, what the outer one has read ahead nobody would see.
+  if (!is_relayed) {
+    SSL_CTX_set_read_ahead(tls, 1);
+    if (call.rate_ == nullptr) SSL_CTX_set_default_read_buffer_len(tls, kTlsReadAheadBytes);
+  }
   // The progress is the worker's, which outlives its connections; the call does not.
   SSL_CTX_set_msg_callback(tls, CountRecord);
   SSL_CTX_set_msg_callback_arg(tls, &call.progress_);

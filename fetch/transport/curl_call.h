@@ -103,6 +103,7 @@ class CurlCall {
   static CURLcode OnTlsContext(CURL*, void* context, void* self);
 
   Status PreparePeer(const CurlSettings& settings);
+  Status PrepareRelay();
   void PrepareUpstream();
   Status PrepareHeaders();
   bool HeaderLine(std::string_view line);

@@ -48,7 +48,9 @@ struct HttpCall {
   std::string body;  // of a POST
 
   // A peer: the URL's host is only a name for the connection pool (use PeerUrl); `endpoint` is
-  // dialled, our certificate is shown, and the other side must be `peer` (anybody if nullopt).
+  // dialled, our certificate is shown, and the other side must be `peer` (anybody if nullopt). An
+  // endpoint with a relay: the relay is dialled, which must be that one, and asked to connect us to
+  // `peer`, which is then checked as well.
   struct ToPeer {
     index::Endpoint endpoint;
     std::optional<PeerId> peer;
@@ -73,6 +75,8 @@ struct HttpCall {
   bool small = false;
   // The connection is closed after it rather than kept.
   bool close = false;
+  // No connection that is open already will do.
+  bool fresh = false;
 };
 
 // "https://<id>.peer.shoal<path>", or for an unknown id "https://unknown.peer.shoal<path>".

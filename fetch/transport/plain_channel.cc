@@ -3,6 +3,7 @@
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -82,6 +83,7 @@ class PlainChannel final : public Channel {
   }
   void SayGoodbye() override {}
   [[nodiscard]] std::optional<PeerId> peer() const override { return std::nullopt; }
+  void MoveTo(std::span<std::byte>) override {}
 
  private:
   void Cork(bool corked) {
@@ -96,6 +98,11 @@ class PlainChannel final : public Channel {
 };
 
 }  // namespace
+
+RawConnection::~RawConnection() {
+  channel.reset();
+  if (fd >= 0) close(fd);
+}
 
 std::unique_ptr<Channel> MakePlainChannel(int fd) { return std::make_unique<PlainChannel>(fd); }
 

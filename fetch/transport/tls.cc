@@ -56,11 +56,21 @@ int VerifyAnybody(X509_STORE_CTX* store, void*) {
   return IdOf(X509_STORE_CTX_get0_cert(store)) ? Accept(store) : Refuse(store);
 }
 
-void FreePin(void*, void* pin, CRYPTO_EX_DATA*, int, long, void*) {
-  delete static_cast<PeerId*>(pin);
-}
+// Whom a client context expects.
+struct Pin {
+  std::optional<PeerId> peer;
+  std::optional<TlsIdentity::Through> through;
 
-// Where a client context keeps the id it expects; OpenSSL frees it with the context.
+  // In a handshake that asks for the server `name` (nullptr: for none).
+  [[nodiscard]] std::optional<PeerId> Of(const char* name) const {
+    if (!through || (name != nullptr && through->name == name)) return peer;
+    return through->relay;
+  }
+};
+
+void FreePin(void*, void* pin, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<Pin*>(pin); }
+
+// Where a client context keeps its Pin; OpenSSL frees it with the context.
 int PinIndex() {
   static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, FreePin);
   return index;
@@ -70,10 +80,11 @@ int VerifyPinned(X509_STORE_CTX* store, void*) {
   const auto* ssl = static_cast<const SSL*>(
       X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   if (ssl == nullptr) return Refuse(store);
-  const auto* pin =
-      static_cast<const PeerId*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), PinIndex()));
+  const auto* pin = static_cast<const Pin*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), PinIndex()));
+  if (pin == nullptr) return Refuse(store);
+  const auto expected = pin->Of(SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
   const auto id = IdOf(X509_STORE_CTX_get0_cert(store));
-  if (!id || (pin != nullptr && *pin != *id)) return Refuse(store);
+  if (!id || (expected && *expected != *id)) return Refuse(store);
   return Accept(store);
 }
 
@@ -143,13 +154,23 @@ std::shared_ptr<SSL_CTX> TlsIdentity::ServerContext() const {
   return context;
 }
 
-Status TlsIdentity::PrepareClient(SSL_CTX* context, std::optional<PeerId> expected) const {
+std::shared_ptr<SSL_CTX> TlsIdentity::ClientContext(const PeerId& expected) const {
+  std::shared_ptr<SSL_CTX> context(SSL_CTX_new(TLS_client_method()), SSL_CTX_free);
+  if (!context || !PrepareClient(context.get(), expected)) return nullptr;
+  SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_read_ahead(context.get(), 1);
+  SSL_CTX_set_options(context.get(), SSL_OP_IGNORE_UNEXPECTED_EOF);
+  return context;
+}
+
+Status TlsIdentity::PrepareClient(SSL_CTX* context, std::optional<PeerId> expected,
+                                  std::optional<Through> through) const {
   if (!Prepare(context, certificate_.get(), key_.get())) {
     return OpenSslError("prepare a client context");
   }
-  std::unique_ptr<PeerId> pin;
-  if (expected) pin = std::make_unique<PeerId>(*expected);
-  delete static_cast<PeerId*>(SSL_CTX_get_ex_data(context, PinIndex()));
+  auto pin = std::make_unique<Pin>(Pin{expected, std::move(through)});
+  delete static_cast<Pin*>(SSL_CTX_get_ex_data(context, PinIndex()));
   if (SSL_CTX_set_ex_data(context, PinIndex(), pin.get()) != 1) {
     SSL_CTX_set_ex_data(context, PinIndex(), nullptr);
     return OpenSslError("keep the expected peer id");

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "base/digest.h"
 #include "base/result.h"
@@ -23,10 +24,20 @@ class TlsIdentity {
   // key is required; who it is decided by the caller (PeerOf).
   [[nodiscard]] std::shared_ptr<SSL_CTX> ServerContext() const;
 
+  // A context for dialling `expected`.
+  [[nodiscard]] std::shared_ptr<SSL_CTX> ClientContext(const PeerId& expected) const;
+
   // Prepares a client context that libcurl made: our certificate, TLS 1.3, and a check that the
   // server's key has the id `expected` (any id when nullopt: first contact).
   // The handshake fails otherwise.
-  Status PrepareClient(SSL_CTX* context, std::optional<PeerId> expected) const;
+  // `through`: libcurl uses such contexts for two handshakes, one inside the other. The one that
+  // asks for the server `through->name` is with `expected`, any other with the relay.
+  struct Through {
+    PeerId relay;
+    std::string name;
+  };
+  Status PrepareClient(SSL_CTX* context, std::optional<PeerId> expected,
+                       std::optional<Through> through = std::nullopt) const;
 
   [[nodiscard]] const PeerId& id() const { return id_; }
 

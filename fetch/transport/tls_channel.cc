@@ -93,7 +93,7 @@ const BIO_METHOD* OutboxMethod() {
 
 class TlsChannel final : public Channel {
  public:
-  TlsChannel(SSL_CTX* context, int fd, std::span<std::byte> scratch)
+  TlsChannel(SSL_CTX* context, int fd, std::span<std::byte> scratch, TlsSide side)
       : fd_(fd), scratch_(scratch), ssl_(SSL_new(context), SSL_free) {
     if (!ssl_) return;
     if (KernelHasTls()) {
@@ -106,7 +106,12 @@ class TlsChannel final : public Channel {
       SSL_set_bio(ssl_.get(), in, out);
       if (in == nullptr || out == nullptr) ssl_.reset();
     }
-    if (ssl_) SSL_set_accept_state(ssl_.get());
+    if (!ssl_) return;
+    if (side == TlsSide::kAccepts) {
+      SSL_set_accept_state(ssl_.get());
+    } else {
+      SSL_set_connect_state(ssl_.get());
+    }
   }
 
   [[nodiscard]] bool ok() const { return ssl_ != nullptr; }
@@ -188,6 +193,9 @@ class TlsChannel final : public Channel {
 
   [[nodiscard]] std::optional<PeerId> peer() const override { return PeerOf(ssl_.get()); }
 
+  // Nothing is kept in scratch from one call to the next.
+  void MoveTo(std::span<std::byte> scratch) override { scratch_ = scratch; }
+
  private:
   Io Fail() {
     failed_ = true;
@@ -248,8 +256,9 @@ class TlsChannel final : public Channel {
 
 }  // namespace
 
-std::unique_ptr<Channel> MakeTlsChannel(SSL_CTX* context, int fd, std::span<std::byte> scratch) {
-  auto channel = std::make_unique<TlsChannel>(context, fd, scratch);
+std::unique_ptr<Channel> MakeTlsChannel(SSL_CTX* context, int fd, std::span<std::byte> scratch,
+                                        TlsSide side) {
+  auto channel = std::make_unique<TlsChannel>(context, fd, scratch, side);
   if (!channel->ok()) return nullptr;
   return channel;
 }

@@ -65,6 +65,8 @@ TEST(EndpointTest, ReadsAndWritesTheSameForm) {
 }
 
 TEST(EndpointTest, RefusesWhatIsNone) {
+  // A relay stands in a record's relays, and nowhere else.
+  EXPECT_FALSE(ParseEndpoint(KeyNo(1).id().Hex() + "@10.0.0.1:7381").ok());
   for (const char* text : {"",
                            ":",
                            "host",
@@ -106,6 +108,29 @@ TEST(RecordTest, SurvivesTheEnvelope) {
   EXPECT_EQ(parsed->record().expires, FromUnixMs(1'790'000'300'000));
   EXPECT_EQ(made.record().expires, parsed->record().expires);
   EXPECT_EQ(parsed->envelope(), made.envelope());
+}
+
+TEST(RecordTest, NamesRelaysAndWhereTheyAre) {
+  const auto key = KeyNo(1);
+  auto record = RecordOf(key, 1);
+  const std::string bare = SignedRecord::Sign(record, key).envelope();
+  for (int i = 2; i < 6; ++i) {
+    record.relays.push_back({i % 2 == 0 ? "10.0.0.2" : "fd00::2", 7381, KeyNo(i).id()});
+  }
+  ASSERT_TRUE(Valid(record).ok());
+  const auto parsed = SignedRecord::Parse(SignedRecord::Sign(record, key).envelope());
+  ASSERT_TRUE(parsed.ok()) << parsed.error().text;
+  EXPECT_EQ(parsed->record().relays, record.relays);
+  EXPECT_EQ(ToString(record.relays[0]), KeyNo(2).id().Hex() + "@10.0.0.2:7381");
+  EXPECT_EQ(ToString(record.relays[1]), KeyNo(3).id().Hex() + "@[fd00::2]:7381");
+  record.relays.push_back({"10.0.0.3", 7381, KeyNo(6).id()});
+  EXPECT_FALSE(Valid(record).ok()) << "five";
+  record.relays = {record.relays[0], record.relays[0]};
+  EXPECT_FALSE(Valid(record).ok()) << "one twice";
+  record.relays = {{"10.0.0.3", 7381}};
+  EXPECT_FALSE(Valid(record).ok()) << "which relay?";
+  record.relays.clear();
+  EXPECT_EQ(SignedRecord::Sign(record, key).envelope(), bare) << "none leaves no trace";
 }
 
 TEST(RecordTest, IsTheSameEnvelopeHoweverItWasWritten) {
@@ -153,6 +178,7 @@ TEST(RecordTest, HoldsEveryMemberToItsLimit) {
          std::vector<std::pair<std::string, std::string>>{{"version", "1"},
                                                           {"name", "\"a\""},
                                                           {"endpoints", "[]"},
+                                                          {"relays", "[]"},
                                                           {"rooms", "[]"},
                                                           {"sequence", "1"},
                                                           {"expires", "1790000300000"}}) {
@@ -167,6 +193,10 @@ TEST(RecordTest, HoldsEveryMemberToItsLimit) {
   EXPECT_EQ(CodeOf(payload("rooms", "[\"a-z.0_9\"]")), kAccepted);
 
   const std::vector<std::pair<std::string, std::string>> wrong = {
+      {"relays", "7"},
+      {"relays", "[\"10.0.0.1:7381\"]"},
+      {"relays", "[\"ab@10.0.0.1:7381\"]"},
+      {"relays", "[\"" + std::string(64, 'a') + "@10.0.0.1\"]"},
       {"version", "2"},
       {"version", "\"1\""},
       {"version", "1.5"},
