@@ -10,6 +10,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <future>
 
+#include "fetch/transport/channel.h"
 #include "fetch/transport/data_loop.h"
 #include "fetch/transport/listener.h"
 
@@ -45,6 +46,15 @@ class HttpServer::Impl {
 
   [[nodiscard]] const index::Endpoint& endpoint() const { return endpoint_; }
   [[nodiscard]] int connections() const { return shared_->sessions.served(); }
+
+  void Adopt(std::shared_ptr<RawConnection> connection, std::string remote) {
+    // When the thread has stopped, the connection is closed with the message.
+    asio::post(loops_.front()->context(),
+               [this, connection = std::move(connection), remote = std::move(remote)]() mutable {
+                 if (closed_) return;
+                 Place({connection->ReleaseFd(), std::move(remote), false});
+               });
+  }
 
   void Stop(Duration grace) {
     if (stopped_) return;
@@ -128,6 +138,9 @@ HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpServer::~HttpServer() = default;
 index::Endpoint HttpServer::endpoint() const { return impl_->endpoint(); }
 int HttpServer::connections() const { return impl_->connections(); }
+void HttpServer::Adopt(std::unique_ptr<RawConnection> connection, std::string remote) {
+  impl_->Adopt(std::move(connection), std::move(remote));
+}
 void HttpServer::Stop(Duration grace) { impl_->Stop(grace); }
 
 }  // namespace shoal::fetch

@@ -28,6 +28,7 @@
 namespace shoal::fetch {
 
 class RateLimiter;
+struct RawConnection;
 
 using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
@@ -61,6 +62,9 @@ struct HttpReply {
   // When it fails, or lets nothing through for Limits::gate_stall, the connection is closed with
   // FIN before the declared end.
   std::shared_ptr<ReadGate> gate;
+  // When set, the answer is "200" without a body or headers, and then the connection is no longer
+  // the server's: this is given it, on a data thread.
+  std::function<void(std::unique_ptr<RawConnection>)> take;
   // Told once, on a data thread: body bytes sent, and whether all went out.
   std::function<void(Bytes sent, bool whole)> done;
 };
@@ -100,6 +104,10 @@ class HttpServer {
 
   [[nodiscard]] index::Endpoint endpoint() const;
   [[nodiscard]] int connections() const;
+
+  // Serves a connected, non-blocking socket as if its other side had dialled. From any thread.
+  // remote  for logs.
+  void Adopt(std::unique_ptr<RawConnection> connection, std::string remote);
 
   // Accepts no more, closes idle connections, lets running answers finish for at most `grace`,
   // then cuts them. Blocks until done; called once, not on a data thread.

@@ -107,7 +107,7 @@ HttpSession::Task<void> HttpSession::Run() {
     while (more) more = co_await ServeOne();
   }
   ended_ = true;
-  co_await Linger();
+  if (!given_) co_await Linger();
   error_code ignored;
   socket_.close(ignored);
   timer_.cancel();
@@ -228,9 +228,31 @@ HttpSession::Task<bool> HttpSession::ServeOne() {
   const bool head_only = request.request.method == "HEAD";
   std::optional<HttpReply> reply = co_await Ask(request);
   if (!reply) co_return false;
+  if (reply->take) {
+    co_await HandOver(*reply);
+    co_return false;
+  }
   const bool keep_alive = request.keep_alive && !finishing_;
   const bool whole = co_await Send(*reply, head_only, keep_alive);
   co_return whole&& keep_alive && !cut_;
+}
+
+HttpSession::Task<void> HttpSession::HandOver(HttpReply& reply) {
+  const std::array<std::string_view, 1> head = {"HTTP/1.1 200 OK\r\n\r\n"};
+  while (true) {
+    const Io io = channel_->Write(head, false);  // 19 bytes: taken whole, or not at all
+    if (io.want == Io::Want::kNothing) break;
+    if (io.want != Io::Want::kWrite && io.want != Io::Want::kRead) co_return;
+    if (!co_await WaitFor(io.want, Clock::now() + limits().send_stall)) co_return;
+  }
+  if (!co_await Flush()) co_return;
+  ended_ = given_ = true;  // before what watches the client hears that it is cancelled
+  error_code error;
+  const int fd = socket_.release(error);
+  if (error) co_return;
+  const auto* early = static_cast<const char*>(in_.data().data());
+  reply.take(std::make_unique<RawConnection>(fd, std::move(channel_),
+                                             std::string(early, in_.data().size())));
 }
 
 // Drains what the client sent and waits briefly for its FIN: closing with bytes unread would send a

@@ -57,6 +57,8 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   Task<bool> WaitForFirstByte();
   Task<std::optional<HttpReply>> Ask(Request& request);
   Task<bool> Refuse(int status);
+  // The connection leaves us.
+  Task<void> HandOver(HttpReply& reply);
   Task<bool> Send(HttpReply& reply, bool head_only, bool keep_alive);
   Task<bool> SendBody(Sending& sending);
   Task<bool> SendTexts(Sending& sending);
@@ -99,6 +101,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   bool watching_ = false;
   bool gone_ = false;
   bool ended_ = false;  // only the farewell is left
+  bool given_ = false;  // handed over
 };
 
 }  // namespace shoal::fetch

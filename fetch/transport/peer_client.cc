@@ -50,8 +50,9 @@ void PeerClient::Ask(HttpCall call, std::size_t max_bytes,
 }
 
 void PeerClient::FetchRecord(const index::Endpoint& endpoint, const std::string& own,
-                             std::function<void(Result<index::SignedRecord>)> done) {
-  HttpCall call = CallOf(std::nullopt, endpoint, "/p2p/v1/record");
+                             std::function<void(Result<index::SignedRecord>)> done,
+                             std::optional<PeerId> peer) {
+  HttpCall call = CallOf(peer, endpoint, "/p2p/v1/record");
   call.headers.emplace_back("Shoal-Record", own);
   Ask(std::move(call), index::kRecordBytesMax, [done = std::move(done)](Result<std::string> body) {
     if (!body) return done(body.error());

@@ -22,8 +22,10 @@ class PeerClient {
   // The record of whoever answers at `endpoint`; the connection proves that it is theirs only
   // later, when it is dialled with the pin that this record gives. `own` is our record's envelope,
   // so that each knows the other.
+  // `peer`, when it is known, is pinned; through a relay it must be.
   void FetchRecord(const index::Endpoint& endpoint, const std::string& own,
-                   std::function<void(Result<index::SignedRecord>)> done);
+                   std::function<void(Result<index::SignedRecord>)> done,
+                   std::optional<PeerId> peer = std::nullopt);
   void FetchPeers(const PeerId& peer, const index::Endpoint& endpoint,
                   std::function<void(Result<std::vector<index::SignedRecord>>)> done);
   void FetchKeys(const PeerId& peer, const index::Endpoint& endpoint, std::uint64_t epoch,
@@ -41,6 +43,18 @@ class PeerClient {
   // What we say to one message of the peer.
   void AnswerFeed(const PeerId& peer, const index::Endpoint& endpoint, const std::string& room,
                   std::uint64_t sequence, std::string body, std::function<void(Status)> done);
+  // Whether the peer answers there on a new connection.
+  void Probe(const PeerId& peer, const index::Endpoint& endpoint, std::function<void(Status)> done);
+  // Whether the peer can dial us: `own` is our record's envelope.
+  void AskDialBack(const PeerId& peer, const index::Endpoint& endpoint, const std::string& own,
+                   std::function<void(Result<bool>)> done);
+  // Takes or renews a place at a relay, and waits up to `wait` for calls: their numbers. Errors
+  // besides: kDenied when it does not let us in, kExhausted when it has no place, kNotFound when it
+  // is no relay.
+  void Reserve(const PeerId& relay, const index::Endpoint& endpoint, const std::string& own,
+               Duration wait, std::function<void(Result<std::vector<std::uint64_t>>)> done);
+  // Gives the place back.
+  void Release(const PeerId& relay, const index::Endpoint& endpoint);
 
  private:
   static HttpCall CallOf(std::optional<PeerId> peer, const index::Endpoint& endpoint,

@@ -15,7 +15,10 @@ namespace {
 constexpr std::string_view kBlobsPath = "/p2p/v1/blobs/";
 constexpr std::string_view kRoomsPath = "/p2p/v1/rooms/";
 constexpr std::string_view kFeedPath = "/p2p/v1/feed/";
+constexpr std::string_view kRelayPath = "/p2p/v1/relay";
+constexpr std::string_view kDialBackPath = "/p2p/v1/dialback";
 constexpr std::int64_t kMapWaitMsMax = 10'000;
+constexpr std::int64_t kRelayWaitMsMax = 60'000;  // of what is asked; RelayService bounds the wait
 constexpr std::int64_t kFirstMapWaitMs = 200;
 constexpr std::size_t kOptionsMax = 64;
 // Below this zstd gains less than its frame costs.
@@ -122,26 +125,65 @@ HttpReply JsonReply(std::string body, bool zstd) {
 
 }  // namespace
 
-void PeerServer::Record(const HttpRequest& request, HttpServer::Responder respond) {
-  std::optional<index::SignedRecord> shown;
+// The record that the asker shows of itself, if it does.
+Result<std::optional<index::SignedRecord>> PeerServer::Shown(const HttpRequest& request) {
   const std::string_view envelope = FindHeader(request.headers, "shoal-record");
-  if (request.peer && !envelope.empty()) {
-    auto record = index::SignedRecord::Parse(envelope);
-    if (!record) return respond(Refuse(400, record.error().In("Shoal-Record").text));
-    if (record->id() != *request.peer) {
-      return respond(Refuse(400, "Shoal-Record must be your own record"));
-    }
-    shown = *std::move(record);
+  if (!request.peer || envelope.empty()) return std::optional<index::SignedRecord>();
+  auto record = index::SignedRecord::Parse(envelope);
+  if (!record) return record.error().In("Shoal-Record");
+  if (record->id() != *request.peer) {
+    return Error{Code::kInvalid, "Shoal-Record must be your own record"};
   }
+  return std::optional(*std::move(record));
+}
+
+void PeerServer::Record(const HttpRequest& request, HttpServer::Responder respond) {
+  auto shown = Shown(request);
+  if (!shown) return respond(Refuse(400, shown.error().text));
   ports_.loop.Post(
-      [self = shared_from_this(), shown = std::move(shown), respond = std::move(respond)] {
+      [self = shared_from_this(), shown = *std::move(shown), respond = std::move(respond)] {
         if (shown && self->ports_.on_record) self->ports_.on_record(*shown);
         respond(JsonReply(self->ports_.own_record(), false));
       });
 }
 
+void PeerServer::Relay(const HttpRequest& request, std::string_view path,
+                       HttpServer::Responder respond) {
+  if (path == kDialBackPath) {
+    const auto shown = Shown(request);
+    if (!shown) return respond(Refuse(400, shown.error().text));
+    if (!*shown) return respond(Refuse(400, "show your record as Shoal-Record"));
+    if (!relaying_.dial_back) return respond(Refuse(404, "this peer dials nobody back"));
+    return relaying_.dial_back->Answer(**shown, std::move(respond));
+  }
+  if (!relaying_.relay) return respond(Refuse(404, "this peer is no relay"));
+  if (request.method == "CONNECT") {
+    return relaying_.relay->Connect(*request.peer, request.target, std::move(respond));
+  }
+  const auto release = QueryNumber(request.target, "release", 0);
+  const auto wait_ms = QueryNumber(request.target, "wait_ms", 0);
+  const auto shown = Shown(request);
+  if (!release || !wait_ms || *wait_ms < 0 || *wait_ms > kRelayWaitMsMax) {
+    return respond(Refuse(400, "release and wait_ms must be numbers"));
+  }
+  if (!shown) return respond(Refuse(400, shown.error().text));
+  if (*release != 0) return relaying_.relay->Release(*request.peer, std::move(respond));
+  if (*shown && ports_.on_record) {
+    ports_.loop.Post(
+        [self = shared_from_this(), record = **shown] { self->ports_.on_record(record); });
+  }
+  relaying_.relay->Reserve(*request.peer, std::chrono::milliseconds(*wait_ms), std::move(respond));
+}
+
 void PeerServer::Handle(HttpRequest request, HttpServer::Responder respond) {
   const std::string_view path = PathOf(request.target);
+  if (request.method == "CONNECT" || path == kRelayPath || path == kDialBackPath) {
+    if (request.method != "CONNECT" && request.method != "POST") {
+      return respond(Refuse(405, "this is asked by POST"));
+    }
+    if (!request.peer || !ports_.gate.is_member(*request.peer)) return respond(NoRoom());
+    return Relay(request, path, std::move(respond));
+  }
   const bool swarm = path.starts_with(kBlobsPath) && path.ends_with("/swarm");
   const bool meet = path.starts_with(kRoomsPath);
   const bool feed = path.starts_with(kFeedPath);

@@ -5,12 +5,15 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/executor.h"
 #include "fetch/transport/counters.h"
+#include "fetch/transport/dial_back.h"
 #include "fetch/transport/fetcher.h"
 #include "fetch/transport/http_server.h"
+#include "fetch/transport/relay_service.h"
 #include "fetch/upload_desk.h"
 #include "index/feed_frame.h"
 #include "index/inventory.h"
@@ -62,10 +65,16 @@ struct PeerServerPorts {
   std::function<void(const index::SignedRecord&)> on_record;
 };
 
+// What we do for peers that cannot be dialled.
+struct PeerRelaying {
+  std::shared_ptr<DialBack> dial_back;
+  std::shared_ptr<RelayService> relay;  // nullptr: we are none
+};
+
 class PeerServer : public std::enable_shared_from_this<PeerServer> {
  public:
-  PeerServer(PeerServerPorts ports, UploadLimits limits)
-      : ports_(std::move(ports)), desk_(limits) {}
+  PeerServer(PeerServerPorts ports, UploadLimits limits, PeerRelaying relaying = {})
+      : ports_(std::move(ports)), relaying_(std::move(relaying)), desk_(limits) {}
 
   void Handle(HttpRequest request, HttpServer::Responder respond);
 
@@ -78,7 +87,11 @@ class PeerServer : public std::enable_shared_from_this<PeerServer> {
     bool zstd = false;
   };
 
+  // Errors: kInvalid for one that is not the asker's.
+  static Result<std::optional<index::SignedRecord>> Shown(const HttpRequest& request);
   void Record(const HttpRequest& request, HttpServer::Responder respond);
+  // What only members may ask of a relay, or of one that might be.
+  void Relay(const HttpRequest& request, std::string_view path, HttpServer::Responder respond);
   void Meet(const HttpRequest& request, HttpServer::Responder respond);
   void Feed(const HttpRequest& request, HttpServer::Responder respond);
   void Keys(const HttpRequest& request, HttpServer::Responder respond);
@@ -94,6 +107,7 @@ class PeerServer : public std::enable_shared_from_this<PeerServer> {
                  std::function<void(Bytes)> sent, const HttpServer::Responder& respond);
 
   PeerServerPorts ports_;
+  PeerRelaying relaying_;
   UploadDesk desk_;  // on the loop
 };
 
