@@ -274,6 +274,7 @@ Status Agent::MakeCore() {
                          fetcher_->OnPeerAppeared(peer);
                          feeds_->OnPeersChanged();
                          status_->OnPeer(peer, "alive");
+                         relaying_->OnPeersChanged();
                        },
                        [this](const PeerId& peer) {
                          feeds_->OnPeersChanged();
@@ -467,7 +468,7 @@ Status Agent::MakeCore() {
             return preheats_->OnAnswer(peer, room, sequence, body);
           },
           [this](const index::SignedRecord& record) { discovery_->OnRecord(record); }},
-      uploads);
+      uploads, MakeRelaying(*identity, rng));
   known_peers_ = std::make_unique<KnownPeers>(KnownPeers::Ports{
       loop_, *database_, config_.agent.data_dir + "/peers",
       [this](std::size_t count_max) {
@@ -483,13 +484,16 @@ Status Agent::MakeCore() {
   status_ = std::make_unique<StatusApi>(
       StatusApi::Parts{loop_, *discovery_, *holdings_, *fetcher_, *locals_, *store_, *pulls_,
                        *catalog_, *tags_, counters_, containerd_.get(), *finder_, *rooms_, events_,
-                       *feeds_, *preheats_, [this] { return ReloadRooms(); }});
+                       *feeds_, *preheats_, *relaying_, [this] { return ReloadRooms(); }});
   return Ok();
 }
 
 fetch::PeerGate Agent::MakeGate() {
   return {
-      [this](const PeerId& peer) { return rooms_->RoomsOf(peer) != index::kNoRooms; },
+      [this](const PeerId& peer) {
+        // Through us as its relay we dial a peer ourselves.
+        return peer == key_.id() || rooms_->RoomsOf(peer) != index::kNoRooms;
+      },
       [this](const PeerId& peer, const Digest& digest) { return rooms_->MayShare(peer, digest); },
       [this](const PeerId& one, const PeerId& other) { return rooms_->InOneRoom(one, other); },
       [this](const PeerId& peer, std::string_view room, std::string_view body) {
@@ -726,6 +730,7 @@ Status Agent::Listen() {
     discovery_->Start();
     feeds_->Start();
     known_peers_->Start();
+    relaying_->Start();
     status_->Start();
   });
   status_->SetReady(true);
@@ -757,6 +762,7 @@ void Agent::Stop() {
       dht_ = nullptr;
       discovery_->StopIndexes();
       feeds_->Stop();
+      relaying_->Stop();
       slots_->Stop();
       fetcher_->StopAll();
       return 0;
@@ -766,6 +772,7 @@ void Agent::Stop() {
   ranged_upstream_.reset();
   upstream_.reset();
   client_.reset();
+  if (relaying_) relaying_->StopTaking();
   pool_.reset();
   database_.reset();
   loop_.Stop();

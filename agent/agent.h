@@ -23,6 +23,7 @@
 #include "agent/known_peers.h"
 #include "agent/preheats.h"
 #include "agent/pulls.h"
+#include "agent/relaying.h"
 #include "agent/replicator.h"
 #include "agent/repository_table.h"
 #include "agent/rooms.h"
@@ -74,6 +75,8 @@ class Agent {
   void MakeSearch(Rng& rng);
   // The rooms' feeds, and preheat upon them.
   Status MakeFeeds(Rng& rng);
+  // What to be a relay, and to be reached through one, takes.
+  fetch::PeerRelaying MakeRelaying(const fetch::TlsIdentity& identity, Rng& rng);
   void CheckImage(const std::string& image, std::function<void(Status)> done);
   Result<Preheats::Pull> PullForPreheat(const std::string& image);
   [[nodiscard]] std::optional<PreheatReport> PullProgress(std::uint64_t pull) const;
@@ -139,6 +142,7 @@ class Agent {
   std::unique_ptr<index::FeedTable> feed_table_;
   std::unique_ptr<Feeds> feeds_;
   std::unique_ptr<Preheats> preheats_;
+  std::unique_ptr<Relaying> relaying_;
   std::shared_ptr<fetch::PeerServer> peer_handler_;
   std::shared_ptr<proxy::Mirror> mirror_handler_;
   std::mutex peer_server_mutex_;

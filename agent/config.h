@@ -92,6 +92,13 @@ struct Config {
     std::vector<std::string> images = {"*"};  // those that others' preheats may have fetched here
     bool open = false;                        // whether the open room's preheats count
   } preheat;
+  struct Relay {
+    bool use = true;                           // be reached through others when nobody can dial us
+    bool serve = true;                         // let others be reached through us
+    int slots = 16;                            // of them
+    Bytes rate{12'500'000};                    // a second, of all circuits; 0: none
+    Duration time = std::chrono::minutes(15);  // of one circuit
+  } relay;
   struct Limits {
     Bytes upload_rate;  // a second; 0: none
     Bytes download_rate;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "index/beacon.h"
+
 namespace shoal::agent {
 namespace {
 
@@ -28,6 +30,8 @@ constexpr Duration kMeetAgain = std::chrono::seconds(2);
 constexpr std::size_t kToldAtOnce = 8;
 // How soon a membership that has run out is noticed in the catalog. The gate itself knows at once.
 constexpr Duration kWatchEvery = std::chrono::seconds(10);
+// Of an envelope: the rest of a beacon has some 250 bytes.
+constexpr std::size_t kBeaconRecordMax = index::kBeaconBytesMax - 300;
 
 }  // namespace
 
@@ -76,6 +80,7 @@ void Discovery::Renew() {
 
 void Discovery::Resign() {
   index::Record record = self_->record();
+  record.relays = options_.relays;
   record.rooms = ports_.rooms.RecordRooms();
   sequence_ = std::max(sequence_ + 1,
                        static_cast<std::uint64_t>(ports_.loop.Wall().time_since_epoch().count()));
@@ -237,9 +242,10 @@ void Discovery::OnRecord(const index::SignedRecord& record) {
   Perform(actions);
 }
 
-void Discovery::OnEndpoint(const index::Endpoint& endpoint) {
+void Discovery::OnEndpoint(const index::Endpoint& endpoint, std::optional<PeerId> peer) {
   ports_.client.FetchRecord(
-      endpoint, self_->envelope(), [this, endpoint](Result<index::SignedRecord> record) {
+      endpoint, self_->envelope(),
+      [this, endpoint](Result<index::SignedRecord> record) {
         ports_.loop.Post([this, endpoint, record = std::move(record)] {
           if (!record) {
             spdlog::debug("no record from {}: {}", ToString(endpoint), record.error().text);
@@ -248,7 +254,8 @@ void Discovery::OnEndpoint(const index::Endpoint& endpoint) {
           for (auto* fixed : statics_) fixed->Learnt(endpoint, *record);
           OnRecord(*record);
         });
-      });
+      },
+      peer);
 }
 
 void Discovery::OnHead(const PeerId& peer, std::uint64_t epoch, std::uint64_t head) {
@@ -359,7 +366,7 @@ void Discovery::RenewRecord(const PeerId& peer) {
   const auto* view = roster_.Find(peer);
   if (view == nullptr || view->record.record().expires - ports_.loop.Wall() > kRenewBefore) return;
   const auto endpoint = Dial(peer);
-  if (endpoint) OnEndpoint(*endpoint);
+  if (endpoint) OnEndpoint(*endpoint, endpoint->relay ? std::optional(peer) : std::nullopt);
 }
 
 void Discovery::Schedule() {
@@ -480,10 +487,8 @@ void Discovery::AskSwarm(const PeerId& peer, const index::SwarmAsk& ask,
 std::optional<index::Endpoint> Discovery::Dial(const PeerId& peer) const {
   const auto* view = roster_.Find(peer);
   if (view == nullptr || IsBanned(peer)) return std::nullopt;
-  const auto& endpoints = view->record.record().endpoints;
-  if (endpoints.empty()) return std::nullopt;
-  const auto choice = endpoint_choice_.find(peer);
-  return endpoints[choice == endpoint_choice_.end() ? 0 : choice->second % endpoints.size()];
+  const auto choice = dial_choices_.find(peer);
+  return (choice == dial_choices_.end() ? DialChoice() : choice->second).Of(view->record.record());
 }
 
 std::optional<index::Endpoint> Discovery::DialFor(const PeerId& peer, const Digest& digest) const {
@@ -492,7 +497,32 @@ std::optional<index::Endpoint> Discovery::DialFor(const PeerId& peer, const Dige
 
 void Discovery::OnUnreachable(const PeerId& peer) {
   const auto* view = roster_.Find(peer);
-  if (view != nullptr && view->record.record().endpoints.size() > 1) ++endpoint_choice_[peer];
+  if (view == nullptr || PlacesOf(view->record.record()) < 2) return;
+  dial_choices_[peer].OnFailed(ports_.loop.Now());
+}
+
+std::vector<PeerId> Discovery::Reached() const {
+  std::vector<PeerId> peers = LivingIn(index::kAllRooms);
+  std::erase_if(peers, [this](const PeerId& peer) {
+    const auto endpoint = Dial(peer);
+    return !endpoint || endpoint->relay;
+  });
+  return peers;
+}
+
+void Discovery::SetRelays(std::vector<index::Endpoint> relays) {
+  // A record that is full of endpoints and rooms names fewer: one, that a beacon still takes it, or
+  // none, when no envelope would.
+  index::Record record = self_->record();
+  record.relays = std::move(relays);
+  while (!record.relays.empty() &&
+         (!index::Valid(record) ||
+          (record.relays.size() > 1 &&
+           index::SignedRecord::Sign(record, key_).envelope().size() > kBeaconRecordMax))) {
+    record.relays.pop_back();
+  }
+  options_.relays = record.relays;
+  Resign();
 }
 
 void Discovery::Ban(const PeerId& peer, Duration duration, const std::string& reason) {

@@ -12,6 +12,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "agent/dial_choice.h"
 #include "agent/rooms.h"
 #include "base/executor.h"
 #include "fetch/transport/peer_client.h"
@@ -28,6 +29,7 @@ class Discovery {
   struct Options {
     std::string name;
     std::vector<index::Endpoint> endpoints;
+    std::vector<index::Endpoint> relays = {};
     index::RosterLimits roster;
     Duration resolve_timeout = std::chrono::milliseconds(50);
   };
@@ -61,7 +63,8 @@ class Discovery {
 
   // What the peer indexes call.
   void OnRecord(const index::SignedRecord& record);
-  void OnEndpoint(const index::Endpoint& endpoint);
+  // peer  who should be there, if that is known.
+  void OnEndpoint(const index::Endpoint& endpoint, std::optional<PeerId> peer = std::nullopt);
   void OnHead(const PeerId& peer, std::uint64_t epoch, std::uint64_t head);
 
   // Our inventory has news: tells the indexes, at most every kNewsSpacing.
@@ -79,6 +82,10 @@ class Discovery {
   [[nodiscard]] std::optional<index::Endpoint> DialFor(const PeerId& peer,
                                                        const Digest& digest) const;
   void OnUnreachable(const PeerId& peer);
+  // Living peers that we reach without a relay.
+  [[nodiscard]] std::vector<PeerId> Reached() const;
+  // Through these others reach us as well.
+  void SetRelays(std::vector<index::Endpoint> relays);
   void Ban(const PeerId& peer, Duration duration, const std::string& reason);
   void OnTransfer(const Digest& digest, bool begins);
   // Members of the blob's rooms that live and are not banned.
@@ -149,7 +156,7 @@ class Discovery {
   std::optional<index::SignedRecord> self_;
   std::uint64_t sequence_ = 0;
   std::unordered_map<PeerId, Banned> banned_;
-  std::unordered_map<PeerId, std::size_t> endpoint_choice_;
+  std::unordered_map<PeerId, DialChoice> dial_choices_;
   std::unordered_set<std::string> endpoints_asked_;
   std::unordered_map<PeerId, Met> met_;                        // those of the roster
   std::unordered_map<PeerId, index::SignedRecord> strangers_;  // that share no room with us

@@ -63,6 +63,17 @@ Json Integers(Words names) {
   return Object({{"type", Text("object")}, {"required", List(list)}, {"properties", properties}});
 }
 
+Json RelaySchema() {
+  const Json through = Struct({{"id", String()}, {"name", String()}, {"endpoint", String()}});
+  return Struct({{"dialable", OneOf({"unknown", "yes", "no"})},
+                 {"through", Array(through)},
+                 {"serves", Boolean()},
+                 {"slots", Integer()},
+                 {"places", Integer()},
+                 {"circuits", Integer()},
+                 {"bytes", Integer()}});
+}
+
 Json StatusSchema() {
   // Of a DHT; null for others.
   const Json nodes = Object({{"type", Text("integer")}, {"nullable", Json::boolean(true)}});
@@ -81,13 +92,15 @@ Json StatusSchema() {
                  {"store", Integers({"blobs", "bytes", "max_bytes"})},
                  {"bytes", Integers({"from_peers", "from_upstream", "to_peers", "to_runtime"})},
                  {"pulls", Integers({"active", "done", "failed"})},
-                 {"containerd", String()}});
+                 {"containerd", String()},
+                 {"relay", RelaySchema()}});
 }
 
 Json PeerSchema() {
   return Struct({{"id", String()},
                  {"name", String()},
                  {"endpoints", Array(String())},
+                 {"relay", String()},
                  {"rooms", Array(String())},
                  {"state", OneOf({"new", "alive", "gone"})},
                  {"last_seen", Integer()},

@@ -8,6 +8,7 @@
 #include "agent/dashboard.h"
 #include "agent/feed_reply.h"
 #include "agent/openapi.h"
+#include "agent/relay_reply.h"
 #include "agent/search_reply.h"
 #include "registry-proxy/image_name.h"
 
@@ -177,6 +178,8 @@ Json StatusApi::Overview() const {
     status["containerd"] = Text(containerd.connected ? "connected, " + containerd.version
                                                      : "away: " + containerd.text);
   }
+  status["relay"] =
+      RelayReply(parts_.relaying, [this](const PeerId& peer) { return NameOf(peer); });
   return status;
 }
 
@@ -200,6 +203,8 @@ Json StatusApi::Peers() const {
     std::vector<std::string> endpoints;
     for (const auto& endpoint : record.endpoints) endpoints.push_back(ToString(endpoint));
     peer["endpoints"] = TextArray(endpoints);
+    const auto dialled = parts_.discovery.Dial(id);
+    peer["relay"] = Text(dialled && dialled->relay ? dialled->relay->Hex() : "");
     peer["rooms"] = TextArray(parts_.rooms.Names(parts_.rooms.RoomsOf(id)));
     peer["state"] = Text(std::string(ToString(view.state)));
     peer["last_seen"] =
@@ -513,7 +518,8 @@ std::vector<Metric> StatusApi::MakeMetrics() const {
   };
   const auto& counters = parts_.counters;
   const auto usage = parts_.store.usage();
-  return {
+  std::vector<Metric> metrics = RelayMetrics(parts_.relaying);
+  std::vector<Metric> others = {
       {"shoal_received_peer_bytes_total", "Bytes received from peers.", Kind::kCounter,
        counter(counters.from_peers)},
       {"shoal_received_upstream_bytes_total", "Bytes received from upstream registries.",
@@ -556,6 +562,8 @@ std::vector<Metric> StatusApi::MakeMetrics() const {
       {"shoal_store_blobs", "Blobs in the store.", Kind::kGauge,
        [usage] { return static_cast<double>(usage.blobs); }},
   };
+  std::ranges::move(metrics, std::back_inserter(others));
+  return others;
 }
 
 }  // namespace shoal::agent

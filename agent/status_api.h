@@ -21,6 +21,7 @@
 #include "agent/preheats.h"
 #include "agent/pulls.h"
 #include "agent/rates.h"
+#include "agent/relaying.h"
 #include "agent/rooms.h"
 #include "fetch/store/blob_store.h"
 #include "fetch/transport/fetcher.h"
@@ -47,6 +48,7 @@ class StatusApi {
     EventHub& events;
     Feeds& feeds;
     Preheats& preheats;
+    Relaying& relaying;
     // Takes in what `shoal join` wrote. Not on the loop.
     std::function<Status()> reload_rooms;
   };

@@ -69,6 +69,19 @@ Exit Show(const Result<Json>& answer, bool json, void (*print)(const Json&)) {
   return Exit::kDone;
 }
 
+void AddRelay(const Json& relay, Table& table) {
+  std::string through;
+  for (const auto& one : relay.at("through").as_array()) {
+    through += (through.empty() ? ", reached through " : " and ") + Text(one, "name") + " at " +
+               Text(one, "endpoint");
+  }
+  table.Add({"dialable", Text(relay, "dialable") + through});
+  if (Number(relay, "places") == 0 && Number(relay, "bytes") == 0) return;
+  table.Add({"relay", "for " + Text(relay, "places") + " of " + Text(relay, "slots") + " peers, " +
+                          Text(relay, "circuits") + " connections, " + Size(relay, "bytes") +
+                          " carried"});
+}
+
 void PrintStatus(const Json& status) {
   const Json& peers = status.at("peers");
   const Json& store = status.at("store");
@@ -88,6 +101,7 @@ void PrintStatus(const Json& status) {
     table.Add({"index", Text(entry, "kind") + " " + Text(entry, "target") + ": " + state});
   }
   table.Add({"peers", Text(peers, "alive") + " alive, " + Text(peers, "known") + " known"});
+  AddRelay(status.at("relay"), table);
   table.Add({"store", Text(store, "blobs") + " blobs, " + Size(store, "bytes") + " of " +
                           Size(store, "max_bytes")});
   table.Add({"containerd", Text(status, "containerd")});
@@ -106,8 +120,11 @@ void PrintPeers(const Json& peers) {
     const auto& endpoints = peer.at("endpoints");
     table.Add({Text(peer, "name"), Text(peer, "id").substr(0, 12),
                Number(peer, "banned_until") != 0 ? "banned" : Text(peer, "state"),
-               endpoints.size() > 0 ? endpoints.at(0).as_string() : "-", Text(peer, "blobs"),
-               Ago(Number(peer, "last_seen")), Size(peer, "bytes_in"), Size(peer, "bytes_out")});
+               !Text(peer, "relay").empty() ? "relay " + Text(peer, "relay").substr(0, 12)
+               : endpoints.size() > 0       ? endpoints.at(0).as_string()
+                                            : "-",
+               Text(peer, "blobs"), Ago(Number(peer, "last_seen")), Size(peer, "bytes_in"),
+               Size(peer, "bytes_out")});
   }
   Print(table.ToString());
 }

@@ -144,6 +144,19 @@ TEST(ConfigTest, ReadsLimits) {
             std::string::npos);
 }
 
+TEST(ConfigTest, ReadsHowToRelay) {
+  const auto config = ParseConfig(
+      "[relay]\nuse = false\nserve = false\nslots = 3\nrate = \"0\"\ntime = \"2h\"\n", "test");
+  ASSERT_TRUE(config.ok()) << config.error().text;
+  EXPECT_FALSE(config->relay.use);
+  EXPECT_FALSE(config->relay.serve);
+  EXPECT_EQ(config->relay.slots, 3);
+  EXPECT_EQ(config->relay.rate, Bytes(0));
+  EXPECT_EQ(config->relay.time, std::chrono::hours(2));
+  EXPECT_NE(ErrorOf("[relay]\nslots = 0\n").find("from 1 to 256"), std::string::npos);
+  EXPECT_NE(ErrorOf("[relay]\ntime = \"100ms\"\n").find("from 1s"), std::string::npos);
+}
+
 TEST(ConfigTest, TimesOfRegistrationsFitTogether) {
   EXPECT_EQ(ErrorOf("[rendezvous]\nttl_min = \"10s\"\nttl_default = \"10s\"\nttl_max = \"10s\"\n"),
             "");
