@@ -60,8 +60,8 @@ std::string EncodeRequest(RendezvousVerb verb, const Registrations::Request& req
 }
 
 RequestOrError DecodeRequest(std::string_view text, RendezvousVerb verb, const PeerId& server,
-                             const ReadRecord& read) {
-  auto decoded = DecodeSigned(text, VerbName(verb), server, read);
+                             const ReadRecord& read, const std::optional<PeerId>& shown) {
+  auto decoded = DecodeSigned(text, VerbName(verb), server, read, shown);
   if (!decoded.error.ok()) return {std::move(decoded.error), {}};
   const auto& request = *decoded.request;
   RequestOrError out{{}, {Registrations::Request{{}, *request.record, {}, request.sent_ms}}};

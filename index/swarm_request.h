@@ -40,7 +40,8 @@ struct SwarmRequestOrError {
   std::vector<SwarmRequest> request;  // one when there is no error
 };
 SwarmRequestOrError DecodeSwarmRequest(std::string_view text, const PeerId& server,
-                                       const ReadRecord& read = ReadAnew);
+                                       const ReadRecord& read = ReadAnew,
+                                       const std::optional<PeerId>& shown = std::nullopt);
 
 std::string EncodeSwarmReply(const SwarmReply& reply);
 // The member "swarms" of an answer. Errors: kInvalid.

@@ -253,7 +253,7 @@ class RendezvousService::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   void OnChange(const Call& call, RendezvousVerb verb, const Respond& respond) {
-    auto decoded = DecodeRequest(call.body, verb, id_, records_->Reader());
+    auto decoded = DecodeRequest(call.body, verb, id_, records_->Reader(), call.peer);
     if (!decoded.error.ok()) return Fail(respond, decoded.error);
     OnThread(respond, [this, verb, respond, request = std::move(decoded.request.front())] {
       verb == RendezvousVerb::kRegister ? Register(request, respond) : Unregister(request, respond);
@@ -261,7 +261,7 @@ class RendezvousService::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   void OnSwarm(const Call& call, const Respond& respond) {
-    auto decoded = DecodeSwarmRequest(call.body, id_, records_->Reader());
+    auto decoded = DecodeSwarmRequest(call.body, id_, records_->Reader(), call.peer);
     if (!decoded.error.ok()) return Fail(respond, decoded.error);
     OnThread(respond, [this, respond, request = std::move(decoded.request.front())] {
       SwarmReply reply;

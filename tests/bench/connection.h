@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -24,6 +25,7 @@ struct Server {
   int port = 0;
   std::string cert;  // of ours, in PEM; "" for plain TCP
   std::string key;
+  std::string seed{};  // in place of the two: 32 bytes of an Ed25519 key; shown as peers show theirs
 };
 
 class Connection {
@@ -36,7 +38,7 @@ class Connection {
     const int one = 1;
     setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) Fail("connect");
-    if (!server.cert.empty()) StartTls(server);
+    if (!server.cert.empty() || !server.seed.empty()) StartTls(server);
   }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -69,13 +71,34 @@ class Connection {
     context_ = SSL_CTX_new(TLS_client_method());
     SSL_CTX_set_min_proto_version(context_, TLS1_3_VERSION);
     SSL_CTX_set_ciphersuites(context_, "TLS_AES_128_GCM_SHA256");  // for all rivals alike
-    if (SSL_CTX_use_certificate_file(context_, server.cert.c_str(), SSL_FILETYPE_PEM) != 1 ||
+    if (!server.seed.empty()) {
+      UseKey(server.seed);
+    } else if (SSL_CTX_use_certificate_file(context_, server.cert.c_str(), SSL_FILETYPE_PEM) != 1 ||
         SSL_CTX_use_PrivateKey_file(context_, server.key.c_str(), SSL_FILETYPE_PEM) != 1) {
       Fail("certificate");
     }
     ssl_ = SSL_new(context_);
     SSL_set_fd(ssl_, fd_);
     if (SSL_connect(ssl_) != 1) Fail("TLS handshake");
+  }
+
+  void UseKey(const std::string& seed) {
+    EVP_PKEY* key = EVP_PKEY_new_raw_private_key(
+        EVP_PKEY_ED25519, nullptr, reinterpret_cast<const unsigned char*>(seed.data()),
+        seed.size());
+    X509* certificate = X509_new();
+    X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
+    X509_gmtime_adj(X509_getm_notAfter(certificate), 3600 * 24);
+    X509_set_version(certificate, X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
+    X509_set_pubkey(certificate, key);
+    if (X509_sign(certificate, key, nullptr) == 0 ||
+        SSL_CTX_use_certificate(context_, certificate) != 1 ||
+        SSL_CTX_use_PrivateKey(context_, key) != 1) {
+      Fail("certificate of a key");
+    }
+    X509_free(certificate);
+    EVP_PKEY_free(key);
   }
 
   int fd_;

@@ -1,9 +1,12 @@
 // index_load: many agents at one index server, from one process. The requests are made and signed
 // before the clock starts, so that a bench on a small machine measures the server.
 //
-//   index_load --cert PEM --key PEM --server ID [--connections N] [--depth N] [--first N]
+//   index_load [--cert PEM --key PEM] --server ID [--connections N] [--depth N] [--first N]
 //              ADDRESS PORT register PEERS BLOBS NAMES   NAMES namespaces a request
 //              ADDRESS PORT discover PEERS BLOBS COUNT   of blobs registered by `register`
+//
+// Without a certificate each agent registers on a connection of its own, with its own key, as agents
+// do; N of them have a request under way at once. With one, N connections register for all agents.
 //
 // Prints {"requests", "entries", "seconds", "p50_ms", "p99_ms", "bytes"}; fails on any answer that
 // is not OK.
@@ -15,6 +18,7 @@
 #include <cstring>
 #include <deque>
 #include <latch>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -82,11 +86,12 @@ std::int64_t NowMs() {
       .count();
 }
 
-SigningKey KeyOf(int peer) {
+shoal::index::KeySeed SeedOf(int peer) {
   shoal::index::KeySeed seed{};
   std::memcpy(seed.data(), &peer, sizeof peer);
-  return SigningKey::FromSeed(seed);
+  return seed;
 }
+SigningKey KeyOf(int peer) { return SigningKey::FromSeed(SeedOf(peer)); }
 
 // Each blob is held by ten peers.
 std::string NamespaceOf(int peer, int blob, const Options& options) {
@@ -132,6 +137,12 @@ void AddRegistrations(const Options& options, int peer, std::vector<std::string>
   }
 }
 
+// What is asked over one connection.
+struct Work {
+  std::vector<std::string> requests;
+  std::unique_ptr<Connection> connection;
+};
+
 std::vector<std::string> RequestsOf(const Options& options, int connection) {
   std::vector<std::string> requests;
   if (options.verb == "register") {
@@ -148,6 +159,22 @@ std::vector<std::string> RequestsOf(const Options& options, int connection) {
                        " HTTP/1.1\r\nHost: bench\r\n\r\n");
   }
   return requests;
+}
+
+std::vector<Work> WorkOf(const Options& options, int thread) {
+  std::vector<Work> all;
+  if (options.verb != "register" || !options.at.cert.empty()) {
+    all.push_back({RequestsOf(options, thread), std::make_unique<Connection>(options.at)});
+    return all;
+  }
+  for (int peer = thread; peer < options.peers; peer += options.connections) {
+    Server at = options.at;
+    const auto seed = SeedOf(options.first + peer);
+    at.seed.assign(reinterpret_cast<const char*>(seed.data()), seed.size());
+    all.push_back({{}, std::make_unique<Connection>(at)});
+    AddRegistrations(options, options.first + peer, all.back().requests);
+  }
+  return all;
 }
 
 struct Counts {
@@ -215,10 +242,11 @@ int main(int argc, char** argv) {
   std::vector<std::thread> threads;
   for (int i = 0; i < options.connections; ++i) {
     threads.emplace_back([&, i] {
-      const auto requests = RequestsOf(options, i);
-      Connection connection(options.at);
+      const auto all = WorkOf(options, i);
       ready.arrive_and_wait();
-      Run(options, requests, connection, counts[static_cast<std::size_t>(i)]);
+      for (const Work& work : all) {
+        Run(options, work.requests, *work.connection, counts[static_cast<std::size_t>(i)]);
+      }
     });
   }
   ready.arrive_and_wait();

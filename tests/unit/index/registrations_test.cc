@@ -432,6 +432,32 @@ TEST(RendezvousMessagesTest, ARequestIsGoodForOneVerbOneServerAndItsOwnKeyOnly) 
             RendezvousStatus::kNotAuthorized);
 }
 
+TEST(RendezvousMessagesTest, WhatComesOverAConnectionOfItsOwnKeyNeedsNoSignatureBesides) {
+  const auto request = SampleRequest(KeyNo(1));
+  const auto foreign = EncodeRequest(RendezvousVerb::kRegister, request, KeyNo(9).id(), KeyNo(2));
+  const auto decode = [&](const std::string& text, RendezvousVerb verb, const PeerId& server,
+                          const PeerId& shown) {
+    return DecodeRequest(text, verb, server, ReadAnew, shown).error.status;
+  };
+  const auto kRegister = RendezvousVerb::kRegister;
+  EXPECT_EQ(decode(foreign, kRegister, KeyNo(9).id(), KeyNo(1).id()), RendezvousStatus::kOk);
+  // Neither the key that signed the request, nor another, makes it the record's.
+  EXPECT_EQ(decode(foreign, kRegister, KeyNo(9).id(), KeyNo(2).id()),
+            RendezvousStatus::kNotAuthorized);
+  EXPECT_EQ(decode(foreign, kRegister, KeyNo(9).id(), KeyNo(3).id()),
+            RendezvousStatus::kNotAuthorized);
+  // All else that it says must still fit, and the record be signed.
+  EXPECT_EQ(decode(foreign, RendezvousVerb::kUnregister, KeyNo(9).id(), KeyNo(1).id()),
+            RendezvousStatus::kNotAuthorized);
+  EXPECT_EQ(decode(foreign, kRegister, KeyNo(8).id(), KeyNo(1).id()),
+            RendezvousStatus::kNotAuthorized);
+  auto forged = foreign;
+  const auto at = forged.find("\"payload\":\"") + 20;
+  forged[at] = forged[at] == 'A' ? 'B' : 'A';
+  EXPECT_EQ(decode(forged, kRegister, KeyNo(9).id(), KeyNo(1).id()),
+            RendezvousStatus::kInvalidRecord);
+}
+
 TEST(RendezvousMessagesTest, NamesWhatIsWrongWithARequest) {
   const auto decode = [](Registrations::Request request) {
     const auto text = EncodeRequest(RendezvousVerb::kRegister, request, KeyNo(9).id(), KeyNo(1));
