@@ -73,6 +73,7 @@ struct Config {
     Duration ttl_max = std::chrono::hours(72);
     Duration ttl_default = std::chrono::hours(2);
     std::vector<std::string> federate;
+    bool search = false;  // reads the images of the open room from registered peers
   } rendezvous;
   struct Room {
     bool open = false;

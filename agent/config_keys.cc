@@ -255,6 +255,7 @@ std::vector<ConfigKey> MakeTable() {
       Time("rendezvous.ttl_default", &C::rendezvous, &C::Rendezvous::ttl_default, seconds(1),
            hours(72)),
       List("rendezvous.federate", &C::rendezvous, &C::Rendezvous::federate, IsServerUrl),
+      Flag("rendezvous.search", &C::rendezvous, &C::Rendezvous::search),
       Flag("room.open", &C::room, &C::Room::open),
       Size("store.max", &C::store, &C::Store::max, Bytes(1 << 20), Bytes(std::int64_t{1} << 50), 1),
       Text("store.containerd", &C::store, &C::Store::containerd, IsAbsolute),

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "agent/metrics.h"
+#include "agent/search_reply.h"
 #include "index/net/io_thread.h"
 
 namespace shoal::agent {
@@ -63,6 +64,13 @@ AdminReply IndexStatus::Answer(const AdminRequest& request) const {
   if (path == "v1/status") return Status();
   if (path == "v1/servers") return Servers();
   if (path == "v1/peers") return Peers(request);
+  if (path == "v1/search" && server_.reader() != nullptr) {
+    return SearchReply(server_.reader()->finder(), request);
+  }
+  if (path == "v1/search") {
+    return ErrorReply(
+        {Code::kNotFound, "this index server does not search: see rendezvous.search"});
+  }
   return ErrorReply({Code::kNotFound, "no such path"});
 }
 
@@ -74,23 +82,30 @@ AdminReply IndexStatus::Metrics() const {
   const auto gauge = [](const char* name, const char* help, std::size_t n) {
     return Metric{name, help, Metric::Kind::kGauge, [n] { return static_cast<double>(n); }};
   };
-  return {
-      200, "text/plain; version=0.0.4",
-      RenderMetrics(
-          {gauge("shoal_index_peers", "Peers registered, here or elsewhere.", counts.peers),
-           gauge("shoal_index_registrations", "Registrations of all peers.", counts.registrations),
-           gauge("shoal_index_copied_registrations", "Those that another server has told.",
-                 counts.copied),
-           gauge("shoal_index_servers", "Other servers that federate.", servers.size() - 1),
-           gauge("shoal_index_servers_away", "Those that do not answer.", away),
-           gauge("shoal_index_waiters", "Requests that wait for news.", counts.waiters),
-           gauge("shoal_index_swarms", "Blobs asked about lately.", counts.swarms),
-           gauge("shoal_index_connections", "Connections of agents.",
-                 static_cast<std::size_t>(server_.connections())),
-           Metric{"shoal_index_left_out_total",
-                  "Registrations of other servers for which there was no room.",
-                  Metric::Kind::kCounter,
-                  [n = counts.left_out] { return static_cast<double>(n); }}})};
+  std::vector<Metric> metrics = {
+      gauge("shoal_index_peers", "Peers registered, here or elsewhere.", counts.peers),
+      gauge("shoal_index_registrations", "Registrations of all peers.", counts.registrations),
+      gauge("shoal_index_copied_registrations", "Those that another server has told.",
+            counts.copied),
+      gauge("shoal_index_servers", "Other servers that federate.", servers.size() - 1),
+      gauge("shoal_index_servers_away", "Those that do not answer.", away),
+      gauge("shoal_index_waiters", "Requests that wait for news.", counts.waiters),
+      gauge("shoal_index_swarms", "Blobs asked about lately.", counts.swarms),
+      gauge("shoal_index_connections", "Connections of agents.",
+            static_cast<std::size_t>(server_.connections())),
+      Metric{"shoal_index_left_out_total",
+             "Registrations of other servers for which there was no room.", Metric::Kind::kCounter,
+             [n = counts.left_out] { return static_cast<double>(n); }}};
+  if (const auto* reader = server_.reader(); reader != nullptr) {
+    const auto read = reader->counts();
+    metrics.push_back(gauge("shoal_search_images", "Images of the open room that can be found.",
+                            reader->finder().size()));
+    metrics.push_back(gauge("shoal_index_read_peers", "Peers whose images are read.", read.peers));
+    metrics.push_back(
+        Metric{"shoal_index_read_refused_total", "Answers of such peers that went beyond a limit.",
+               Metric::Kind::kCounter, [n = read.refused] { return static_cast<double>(n); }});
+  }
+  return {200, "text/plain; version=0.0.4", RenderMetrics(metrics)};
 }
 
 AdminReply IndexStatus::Status() const {

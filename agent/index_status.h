@@ -9,7 +9,7 @@
 namespace shoal::agent {
 
 // GET /healthz, /readyz, /metrics, /v1/status; /v1/servers, the servers that federate;
-// /v1/peers?limit&after, who is registered at any of them. docs/OPERATING.md.
+// /v1/peers?limit&after, who is registered at any of them; /v1/search. docs/OPERATING.md.
 class IndexStatus {
  public:
   // server  outlives this.

@@ -12,6 +12,7 @@
 #include "agent/config_keys.h"
 #include "agent/doctor.h"
 #include "agent/hosts.h"
+#include "agent/index_search.h"
 #include "agent/preheat_verb.h"
 #include "agent/registry_setup.h"
 #include "agent/room_verbs.h"
@@ -31,6 +32,7 @@ struct Options {
   std::vector<std::string> words;
   int limit = 50;
   std::string after;
+  std::string index;  // server to ask; "" the agent
   HostsOptions hosts;
   PreheatOptions preheat;
   RoomOptions room;
@@ -244,11 +246,19 @@ int Main(int argc, char** argv) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   search->add_option("--after", options.after, "\"next\" of the page before, as --json shows it");
+  search->add_option("--index", options.index,
+                     "ask this index server: https://host:7383 or https://host:7383#PEERID");
   search->callback([&] {
     std::string words;
     for (const auto& word : options.words) words += (words.empty() ? "" : " ") + word;
+    if (!options.index.empty()) {
+      const auto get = [&](const std::string& path) { return AskIndexServer(options.index, path); };
+      exit = Search(get, words, options.limit, options.after, options.json);
+      return;
+    }
     exit = WithAgent(options, [&](const auto& agent) {
-      return Search(agent, words, options.limit, options.after, options.json);
+      const auto get = [&](const std::string& path) { return agent.Get(path); };
+      return Search(get, words, options.limit, options.after, options.json);
     });
   });
   asks_agent("pulls", "what is and was being fetched")->callback([&] {

@@ -109,6 +109,7 @@ Exit RunIndexServer(const Config& config) {
   options.service.limits.ttl_max = config.rendezvous.ttl_max;
   options.service.limits.ttl_default = config.rendezvous.ttl_default;
   options.service.federate = config.rendezvous.federate;
+  options.search = config.rendezvous.search;
   options.service.pin_file = config.agent.data_dir + "/index-servers";
   auto server = IndexServer::Start(options, *key);
   if (!server) return FailToStart(server.error());

@@ -277,13 +277,12 @@ Exit WhoHas(const AdminClient& agent, const std::string& what, bool resolve, boo
   return Show(answer, json, PrintHolders);
 }
 
-Exit Search(const AdminClient& agent, const std::string& words, int limit, const std::string& after,
-            bool json) {
-  const auto answer =
-      agent.Get("/v1/search?q=" + UrlEncode(words) + "&limit=" + std::to_string(limit) +
-                (after.empty() ? "" : "&after=" + UrlEncode(after)));
+Exit Search(const std::function<Result<Json>(const std::string& path)>& get,
+            const std::string& words, int limit, const std::string& after, bool json) {
+  const auto answer = get("/v1/search?q=" + UrlEncode(words) + "&limit=" + std::to_string(limit) +
+                          (after.empty() ? "" : "&after=" + UrlEncode(after)));
   if (answer && answer->at("images").size() == 0 && !json) {
-    return Fail({Code::kNotFound, "no image that this host knows of is \"" + words +
+    return Fail({Code::kNotFound, "no image that is known there is \"" + words +
                                       "\"; names are found by the beginnings of their words, or by "
                                       "patterns like \"*" +
                                       words + "*\""});

@@ -1,6 +1,7 @@
 // The verbs that ask the running agent: status, peers, blobs, images, search, pulls, who-has, pull.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "agent/admin_client.h"
@@ -22,8 +23,9 @@ Exit ShowPulls(const AdminClient& agent, bool json);
 // what: an image name or a digest. resolve: ask the peer index too.
 Exit WhoHas(const AdminClient& agent, const std::string& what, bool resolve, bool json);
 // limit: at most so many, 1 to 1000. after: the cursor of the page before, or "".
-Exit Search(const AdminClient& agent, const std::string& words, int limit, const std::string& after,
-            bool json);
+// get: of an agent, or of an index server.
+Exit Search(const std::function<Result<Json>(const std::string& path)>& get,
+            const std::string& words, int limit, const std::string& after, bool json);
 // Waits until the image is here; bars on a terminal, lines elsewhere.
 Exit Pull(const AdminClient& agent, const std::string& image, bool json);
 

@@ -14,6 +14,7 @@
 //   dht_key.h, dht_dials.h   what a key is called in a DHT, and which of its endpoints are dialled
 //   federation.h      which other servers are followed, and what their logs change: log_page.h,
 //                     registrations_copies.cc, registrations_log.cc
+//   dial_bound.h      how often a server dials where strangers say
 //   server_choice.h   which of several index servers an agent uses
 //   search.h          images by their names, patterns, digests; search_query.h says what is asked,
 //   search_terms.h, search_ids.h   are what it is made of

@@ -4,6 +4,7 @@ import json
 
 from rig.image import make_image
 from rig.process import wait_until
+from rig.room import make_room, said
 
 
 def search(agent, *words):
@@ -106,3 +107,58 @@ def test_the_table_is_for_people(rig):
     assert table.split("\n")[0].split() == ["IMAGE", "DIGEST", "SIZE", "PLATFORMS", "HERE",
                                             "HOLDERS"]
     assert registry.reference(image) in table
+
+
+def test_an_index_server_finds_the_images_of_the_open_room_and_no_others(rig):
+    image, secret = (make_image(name, layer_sizes=(20_000,))
+                     for name in ("team/web-app", "secret/web-app"))
+    registry = rig.registry()
+    registry.push(image)
+    registry.push(secret)
+    reference, hidden = registry.reference(image), registry.reference(secret)
+    server = rig.index_server("server", rendezvous={"search": True})
+    use = {"use": ["rendezvous"], "rendezvous": [f"https://{server.host.address}:7383"]}
+    room = make_room(rig, "member", [registry], index=use)
+    opened = rig.agent("open", [registry], index=use)
+    both = rig.agent("both", [registry], start=False, index=use, share=[
+        {"repositories": [f"{registry.name}/team/*"], "room": "open"},
+        {"repositories": [f"{registry.name}/secret/*"], "room": "team-a"}])
+    said(both, "join", room.token())
+    both.start()
+    pull(room.owner, hidden)
+    pull(both, hidden)  # so that it comes first in what `both` shows
+    pull(opened, reference)
+    pull(both, reference)
+    wait_until("the member finds it at the other",
+               lambda: room.owner.get("/v1/search?q=secret")["images"][0]["holders"] == 1)
+
+    def hits(words):
+        return server.get(f"/v1/search?q={words}")["images"]
+    wait_until("the server has read both hosts of the open room",
+               lambda: [hit["holders"] for hit in hits("web-app")] == [2], 90)
+    (found,) = hits("web-app")
+    assert found["name"] == reference and found["digest"] == image.top.digest
+    assert not found["here"]
+    assert len(server.get("/v1/peers")) == 3  # it knows of the member, and reads nothing there
+    assert "shoal_index_read_peers 2" in server.admin("GET", "/metrics").body.decode()
+    assert hits("secret") == [] and hits(secret.top.digest[:20]) == []
+
+    # The same for people, on its host and on others.
+    assert names(server, "team/web-app") == [reference]
+    url = f"https://{server.host.address}:7383"
+
+    def asked(*words):
+        done = opened.verb("search", "--json", "--index", *words)
+        return done.returncode, json.loads(done.stdout) if done.stdout else None
+    status, answer = asked(url, "web")
+    assert status == 0 and [hit["name"] for hit in answer["images"]] == [reference]
+    assert asked(f"{url}#{said(server, 'id').split()[0]}", "secret")[1]["images"] == []
+    assert asked(f"{url}#{said(opened, 'id').split()[0]}", "web")[0] != 0
+    assert asked(url, "size:5")[0] == 2 and asked("http://server:7383", "web")[0] == 2
+
+
+def test_an_index_server_does_not_search_unasked(rig):
+    server = rig.index_server("server")
+    assert server.admin("GET", "/v1/search?q=web").status == 404
+    asked = server.verb("search", "--index", "https://127.0.0.1:7383", "web")
+    assert asked.returncode == 1 and "rendezvous.search" in asked.stderr
