@@ -115,8 +115,7 @@ int CurlWorker::OnSocket(CURL*, curl_socket_t fd, int what, void* self, void*) {
   auto& worker = *static_cast<CurlWorker*>(self);
   epoll_event event{.events = 0, .data = {.fd = fd}};
   if (what == CURL_POLL_REMOVE) {
-    worker.watched_.erase(fd);
-    epoll_ctl(worker.epoll_, EPOLL_CTL_DEL, fd, &event);
+    worker.Forget(fd);
     return 0;
   }
   if ((what & CURL_POLL_IN) != 0) event.events |= EPOLLIN;
@@ -127,6 +126,14 @@ int CurlWorker::OnSocket(CURL*, curl_socket_t fd, int what, void* self, void*) {
     epoll_ctl(worker.epoll_, EPOLL_CTL_ADD, fd, &event);
   }
   return 0;
+}
+
+// libcurl 7.88 closes a socket that never connected before it tells that it is done with it; the
+// number may be another thread's by then. It is not in our epoll, so nothing is taken away.
+void CurlWorker::Forget(curl_socket_t fd) {
+  watched_.erase(fd);
+  epoll_event unused{};
+  epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, &unused);
 }
 
 int CurlWorker::OnTimer(CURLM*, long timeout_ms, void* self) {

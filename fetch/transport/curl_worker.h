@@ -59,6 +59,7 @@ class CurlWorker {
 
   static int OnSocket(CURL*, curl_socket_t fd, int what, void* self, void*);
   static int OnTimer(CURLM*, long timeout_ms, void* self);
+  void Forget(curl_socket_t fd);
 
   void Run();
   void Round();
