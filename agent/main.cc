@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <functional>
 #include <string>
@@ -361,4 +362,10 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace shoal::agent
 
-int main(int argc, char** argv) { return shoal::agent::Main(argc, argv); }
+int main(int argc, char** argv) {
+  // libtorrent and cpprestsdk have OpenSSL read its default file of authorities, for each
+  // connection anew: up to 1.2 MiB each, and nothing that they connect to is judged by it (an index
+  // server is pinned). Upstreams are: libcurl reads the system's file by its own path.
+  setenv("SSL_CERT_FILE", "/dev/null", 1);
+  return shoal::agent::Main(argc, argv);
+}
