@@ -153,7 +153,11 @@ Handle Registrations::LoadEntry(Time now, WallTime wall, const ReadRow& read) {
         std::min<Duration>(WallTime(std::chrono::seconds(claim.expires_s)) - wall, limits_.ttl_max);
     if (left <= Duration(0) || claim.owner > kOwnersMax) continue;
     const Claim held{claim.owner, 0, CeilTick(now + left)};
-    first ? more.push_back(held) : void(first = held);
+    if (first) {
+      more.push_back(held);
+    } else {
+      first = held;
+    }
   }
   const bool is_known = row.peer < peers_.made() && peers_[row.peer].envelope != nullptr;
   if (!first || !is_known || size() >= limits_.total_max ||

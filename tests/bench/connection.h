@@ -25,7 +25,8 @@ struct Server {
   int port = 0;
   std::string cert;  // of ours, in PEM; "" for plain TCP
   std::string key;
-  std::string seed{};  // in place of the two: 32 bytes of an Ed25519 key; shown as peers show theirs
+  std::string
+      seed{};  // in place of the two: 32 bytes of an Ed25519 key; shown as peers show theirs
 };
 
 class Connection {
@@ -74,7 +75,7 @@ class Connection {
     if (!server.seed.empty()) {
       UseKey(server.seed);
     } else if (SSL_CTX_use_certificate_file(context_, server.cert.c_str(), SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_use_PrivateKey_file(context_, server.key.c_str(), SSL_FILETYPE_PEM) != 1) {
+               SSL_CTX_use_PrivateKey_file(context_, server.key.c_str(), SSL_FILETYPE_PEM) != 1) {
       Fail("certificate");
     }
     ssl_ = SSL_new(context_);

@@ -5,8 +5,9 @@
 //              ADDRESS PORT register PEERS BLOBS NAMES   NAMES namespaces a request
 //              ADDRESS PORT discover PEERS BLOBS COUNT   of blobs registered by `register`
 //
-// Without a certificate each agent registers on a connection of its own, with its own key, as agents
-// do; N of them have a request under way at once. With one, N connections register for all agents.
+// Without a certificate each agent registers on a connection of its own, with its own key, as
+// agents do; N of them have a request under way at once. With one, N connections register for all
+// agents.
 //
 // Prints {"requests", "entries", "seconds", "p50_ms", "p99_ms", "bytes"}; fails on any answer that
 // is not OK.

@@ -119,6 +119,33 @@ TEST_F(RegistrationsTest, FindsWhatWasRegisteredUnderTheNamespace) {
   EXPECT_EQ(registrations_->peer_count(), 2U);
 }
 
+TEST_F(RegistrationsTest, ComesBackInOrderFromMoreRowsThanAreLoadedAtOnce) {
+  // Numbers go from namespace to namespace, rows from peer to peer.
+  for (int blob = 0; blob < 150; ++blob) {
+    for (const int peer : {3, 1, 2}) {
+      ASSERT_EQ(Register(peer, {"blob/" + std::to_string(blob), "room/open"}),
+                RendezvousStatus::kOk);
+    }
+  }
+  ASSERT_EQ(Register(2, {"blob/7"}, 1, seconds(600)), RendezvousStatus::kOk);
+  now_ += seconds(301);  // all but that one have ended
+  ASSERT_EQ(Register(3, {"blob/7", "blob/8"}), RendezvousStatus::kOk);
+  ASSERT_TRUE(Restart().ok());
+  EXPECT_EQ(registrations_->size(), 3U);
+  EXPECT_THAT(Discover("blob/7"), testing::ElementsAre(2, 3));
+  EXPECT_THAT(Discover("blob/6"), testing::IsEmpty());
+  for (int blob = 0; blob < 150; ++blob) {
+    for (const int peer : {3, 1, 2}) {
+      ASSERT_EQ(Register(peer, {"blob/" + std::to_string(blob)}), RendezvousStatus::kOk);
+    }
+  }
+  ASSERT_TRUE(Restart().ok());
+  EXPECT_EQ(registrations_->size(), 450U);
+  for (int blob = 10; blob < 150; ++blob) {
+    ASSERT_THAT(Discover("blob/" + std::to_string(blob)), testing::ElementsAre(3, 1, 2));
+  }
+}
+
 TEST_F(RegistrationsTest, BoundsTheTtlAndExpiresByIt) {
   ASSERT_EQ(Register(1, {"a"}, 1, seconds(0)), RendezvousStatus::kOk);
   EXPECT_EQ(ttl_, kTtlMin);
