@@ -10,6 +10,7 @@ from rig.agent import PEER
 from rig.identity import Identity
 from rig.image import make_image
 from rig.process import run, wait_until
+from rig.room import CLOSED, Room
 
 # A SYN that comes is not answered, as behind NAT: the host still dials others.
 _ONLY_OUT = """table inet only_out {
@@ -212,3 +213,33 @@ def test_what_strangers_may_not(rig, members):
     body = "POST /p2p/v1/dialback HTTP/1.1\r\nContent-Length: 0"
     assert said(body) == 400
     assert said(f"{body}\r\nShoal-Record: {forged}") == 400
+
+
+def test_in_a_room_with_a_key(rig):
+    registry = rig.registry()
+    image = make_image("team/app", layer_sizes=(2 << 20,))
+    registry.push(image)
+    rig.index_server("index")
+    place = ("--index-server", f"https://{rig.host('index').address}:7383")
+    owner = rig.agent("r", room=CLOSED, index={"use": []})
+    room = Room(owner, "team")
+    token = room.token(*place)
+    owner.stop()
+    relay = room.agent(rig, "r", token=token, index={"use": []})
+    for name in "ab":
+        only_out(rig, name)
+    a, b = (room.agent(rig, name, [registry], token=token, index={"use": []}) for name in "ab")
+    wait_reached(a, [relay])
+    wait_alive(b, a, relay)
+    a.fill(registry, image)
+    registry.stop()
+    b.wait_holders(image.layers[-1].digest, 1)
+    b.fill(registry, image)
+    assert b.bytes()["from_upstream"] == 0
+    # Whoever is in another room of the relay, or in none, is not even told that it is one.
+    host = rig.host("stranger")
+    identity = Identity(host.folder / "identity")
+    context = web.insecure_context(identity.certificate, identity.key)
+    for method, path in (("POST", "/p2p/v1/relay?wait_ms=0"), ("POST", "/p2p/v1/dialback")):
+        answer = web.request(host, PEER, method, path, address=relay.host.address, context=context)
+        assert answer.status == 403, (path, answer)
