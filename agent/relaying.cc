@@ -12,7 +12,7 @@ constexpr Duration kLookEvery = std::chrono::seconds(2);
 
 }  // namespace
 
-Relaying::Relaying(Options options, fetch::TlsIdentity identity, Ports ports, Rng rng)
+Relaying::Relaying(Options options, const fetch::TlsIdentity& identity, Ports ports, Rng rng)
     : options_(options),
       ports_(std::move(ports)),
       rate_(options_.rate == Bytes(0) ? nullptr
@@ -43,7 +43,9 @@ void Relaying::Look() {
 
 void Relaying::Stop() {
   stopped_ = true;
-  for (const auto& [peer, endpoint] : places_) ports_.client.Release(peer, endpoint);
+  for (const auto& [peer, place] : places_) {
+    ports_.client.Release(peer, {place.host, place.port});
+  }
   places_.clear();
   if (service_) service_->Stop();
 }

@@ -40,7 +40,7 @@ class Relaying {
     fetch::CallTaker::Serve serve;
   };
 
-  Relaying(Options options, fetch::TlsIdentity identity, Ports ports, Rng rng);
+  Relaying(Options options, const fetch::TlsIdentity& identity, Ports ports, Rng rng);
   ~Relaying();
   Relaying(const Relaying&) = delete;
   Relaying& operator=(const Relaying&) = delete;

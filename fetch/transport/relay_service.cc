@@ -122,7 +122,7 @@ void RelayService::Tell(const PeerId& callee) {
   respond(Calls(desk_.TakeCalls(callee)));
 }
 
-void RelayService::Take(const PeerId& callee, CircuitId id, HttpServer::Responder respond) {
+void RelayService::Take(const PeerId& callee, CircuitId id, const HttpServer::Responder& respond) {
   const auto it = circuits_.find(id);
   const Status taken = desk_.OnTake(ports_.loop.Now(), callee, id);
   if (!taken || it == circuits_.end()) {
@@ -131,18 +131,17 @@ void RelayService::Take(const PeerId& callee, CircuitId id, HttpServer::Responde
   }
   ++calls_;
   Schedule();
-  const auto side = [self = shared_from_this(), id](bool caller) {
+  const auto side = [self = shared_from_this(), id] {
     HttpReply reply;
-    reply.take = [self, id, caller](std::unique_ptr<RawConnection> connection) {
+    reply.take = [self, id](std::unique_ptr<RawConnection> connection) {
       auto shared = std::make_shared<std::unique_ptr<RawConnection>>(std::move(connection));
-      self->ports_.loop.Post(
-          [self, id, caller, shared] { self->OnSide(id, caller, std::move(*shared)); });
+      self->ports_.loop.Post([self, id, shared] { self->OnSide(id, std::move(*shared)); });
     };
     return reply;
   };
   const auto caller = std::exchange(it->second.caller, nullptr);
-  respond(side(false));
-  caller(side(true));
+  respond(side());
+  caller(side());
   // A side that is gone meanwhile never comes.
   ports_.loop.After(desk_.limits().accept, [self = shared_from_this(), id] {
     const auto late = self->circuits_.find(id);
@@ -150,8 +149,7 @@ void RelayService::Take(const PeerId& callee, CircuitId id, HttpServer::Responde
   });
 }
 
-void RelayService::OnSide(CircuitId id, bool /*caller*/,
-                          std::unique_ptr<RawConnection> connection) {
+void RelayService::OnSide(CircuitId id, std::unique_ptr<RawConnection> connection) {
   const auto it = circuits_.find(id);
   if (it == circuits_.end() || splicer_ == nullptr) return;  // closes it
   if (it->second.side == nullptr) {

@@ -54,10 +54,10 @@ class RelayService : public std::enable_shared_from_this<RelayService> {
   using CircuitId = RelayDesk::CircuitId;
 
   void Call(const PeerId& caller, const PeerId& callee, HttpServer::Responder respond);
-  void Take(const PeerId& callee, CircuitId id, HttpServer::Responder respond);
+  void Take(const PeerId& callee, CircuitId id, const HttpServer::Responder& respond);
   void Tell(const PeerId& callee);
   // What a side of the circuit becomes when its answer is out.
-  void OnSide(CircuitId id, bool caller, std::unique_ptr<RawConnection> connection);
+  void OnSide(CircuitId id, std::unique_ptr<RawConnection> connection);
   void EndAll(const std::vector<CircuitId>& ended);
   void Schedule();
 
