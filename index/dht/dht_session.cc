@@ -27,7 +27,9 @@ lt::settings_pack SettingsOf(const std::vector<Endpoint>& listen) {
   using S = lt::settings_pack;
   S s;
   s.set_str(S::listen_interfaces, ToList(listen));
-  s.set_bool(S::enable_dht, true);
+  // Switched on once the session is there: with it on from the start libtorrent 2.0 opens its
+  // sockets with new node ids, whatever was kept.
+  s.set_bool(S::enable_dht, false);
   for (const int off :
        {S::enable_lsd, S::enable_upnp, S::enable_natpmp, S::enable_incoming_tcp,
         S::enable_outgoing_tcp, S::enable_incoming_utp, S::enable_outgoing_utp,
@@ -136,6 +138,9 @@ DhtSession::DhtSession(const std::string& state, const std::vector<Endpoint>& li
                        const std::function<void()>& wake)
     : session_(std::make_unique<Session>(ParamsOf(state, listen))) {
   session_->session.set_alert_notify(wake);
+  lt::settings_pack settings;
+  settings.set_bool(lt::settings_pack::enable_dht, true);
+  session_->session.apply_settings(std::move(settings));
 }
 
 DhtSession::~DhtSession() { session_->session.set_alert_notify({}); }

@@ -34,8 +34,8 @@ struct DhtNews {
 // Used by one thread.
 class DhtSession {
  public:
-  // state   of an earlier session's State, or anything. libtorrent keeps the node id of a public
-  //         address that is listened on from the start; on others it draws a new one.
+  // state   of an earlier session's State, or anything. The node id of an address that is listened
+  //         on again is kept.
   // listen  as for Listen.
   // wake    is called when there is something to Poll; on a thread of libtorrent's, where it must
   //         not call the session. Not after the session's end.

@@ -198,7 +198,9 @@ TEST_F(DhtIndexTest, KeepsItsPlaceOverARestart) {
   Add(1);
   Add(2);
   Peer& third = Add(3, {"open"}, dir / "dht");
-  ASSERT_TRUE(loop_.RunUntil([&] { return AllKnowAll(); }, seconds(60)));
+  // What it has not counted yet it does not keep.
+  ASSERT_TRUE(loop_.RunUntil(
+      [&] { return AllKnowAll() && third.index->status().nodes.value_or(0) > 0; }, seconds(60)));
   third.index.reset();
   ASSERT_TRUE(std::filesystem::exists(dir / "dht"));
   // Nobody to ask but those that it remembers.
@@ -232,6 +234,29 @@ TEST(DhtSessionTest, RemembersItsTable) {
   }
   Lone again(loop, state);
   EXPECT_THAT(again.session().remembered(), testing::ElementsAre(first.at()));
+}
+
+TEST(DhtSessionTest, KeepsItsNodeIdOverARestart) {
+  // "7:node-id", and a list of strings of 24 bytes: the id, and the address that it is of.
+  const auto id_of = [](const std::string& state) {
+    const auto at = state.find("7:node-idl24:");
+    return at == std::string::npos ? "" : state.substr(at + 13, 24);
+  };
+  const auto nothing = [] {};
+  std::string first;
+  {
+    DhtSession session("", {{"127.0.0.1", 0}}, nothing);
+    first = session.State();
+  }
+  ASSERT_EQ(id_of(first).size(), 24U);
+  std::string second;
+  {
+    DhtSession session(first, {{"127.0.0.1", 0}}, nothing);
+    second = session.State();
+  }
+  EXPECT_EQ(id_of(first), id_of(second));
+  DhtSession other("", {{"127.0.0.1", 0}}, nothing);
+  EXPECT_NE(id_of(first), id_of(other.State()));
 }
 
 TEST(DhtSessionTest, BeginsAnewWithADamagedState) {
