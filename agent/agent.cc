@@ -449,7 +449,8 @@ Status Agent::MakeCore() {
   peer_handler_ = std::make_shared<fetch::PeerServer>(
       fetch::PeerServerPorts{
           loop_, *pool_, *fetcher_, counters_, [this] { return discovery_->self().envelope(); },
-          [this](const PeerId& asker) { return discovery_->RecordsToPassOn(asker); },
+          std::bind_front(&PeersOfPeers::NamesFor, &discovery_->passing()),
+          std::bind_front(&PeersOfPeers::RecordsFor, &discovery_->passing()),
           [this](const PeerId& asker, std::uint64_t epoch, std::uint64_t after, int limit) {
             return KeysFor(asker, epoch, after, limit);
           },

@@ -10,14 +10,10 @@
 namespace shoal::agent {
 namespace {
 
-constexpr Duration kRecordLife = std::chrono::minutes(5);
-// Less than the half that is left when its owner renews it.
-constexpr Duration kRenewBefore = std::chrono::minutes(2);
 // News of our inventory: soon enough for a pull a second later, seldom enough for a busy host.
 constexpr Duration kNewsSpacing = std::chrono::milliseconds(250);
 // Peers asked directly whether they hold a blob that no index knows: a catalog may be a sync old.
 constexpr std::size_t kProbedMax = 16;
-constexpr std::size_t kRecordsPassedOnMax = 100;
 // Records of peers that share no room with us, at most 4 KiB each: for when we join one, as a LAN
 // tells of each record once.
 constexpr std::size_t kStrangersMax = 1000;
@@ -40,6 +36,10 @@ Discovery::Discovery(Options options, index::SigningKey key, Ports ports, Rng rn
       key_(key),
       ports_(std::move(ports)),
       roster_(options_.roster, key_.id(), ports_.rooms.RecordRooms(), Rng(rng.Next())),
+      passing_({ports_.loop, ports_.client, roster_, ports_.rooms,
+                [this](const PeerId& peer) { return Dial(peer); },
+                [this](const index::SignedRecord& record) { OnRecord(record); }},
+               key_.id(), Rng(rng.Next())),
       rng_(rng) {
   // Sequence numbers outlive restarts because the clock does.
   sequence_ = static_cast<std::uint64_t>(ports_.loop.Wall().time_since_epoch().count());
@@ -49,7 +49,7 @@ Discovery::Discovery(Options options, index::SigningKey key, Ports ports, Rng rn
   record.endpoints = options_.endpoints;
   record.rooms = ports_.rooms.RecordRooms();
   record.sequence = sequence_;
-  record.expires = ports_.loop.Wall() + kRecordLife;
+  record.expires = ports_.loop.Wall() + roster_.RecordLife();
   self_ = index::SignedRecord::Sign(record, key_);
 }
 
@@ -75,7 +75,7 @@ void Discovery::Start() {
 
 void Discovery::Renew() {
   Resign();
-  ports_.loop.After(kRecordLife / 2, [this] { Renew(); });
+  ports_.loop.After(roster_.RecordLife() / 2, [this] { Renew(); });
 }
 
 void Discovery::Resign() {
@@ -85,7 +85,7 @@ void Discovery::Resign() {
   sequence_ = std::max(sequence_ + 1,
                        static_cast<std::uint64_t>(ports_.loop.Wall().time_since_epoch().count()));
   record.sequence = sequence_;
-  record.expires = ports_.loop.Wall() + kRecordLife;
+  record.expires = ports_.loop.Wall() + roster_.RecordLife();
   self_ = index::SignedRecord::Sign(record, key_);
   Advertise();
 }
@@ -99,7 +99,7 @@ void Discovery::OnRoomsChanged() {
   index::RosterActions actions;
   auto rooms = ports_.rooms.RecordRooms();
   if (rooms != self_->record().rooms) {
-    roster_.SetRooms(std::move(rooms), actions);
+    roster_.SetRooms(ports_.loop.Now(), std::move(rooms), actions);
     Resign();
     Start();
     for (const auto& [id, record] : std::exchange(strangers_, {})) OnRecord(record);
@@ -134,12 +134,12 @@ void Discovery::TellOfRevocations() {
 void Discovery::OnAdmitted(const PeerId& peer) {
   roster_.OnHeard(ports_.loop.Now(), peer);
   Admit(peer);
+  if (admitted_.contains(peer)) passing_.OnMember(peer);
   Schedule();
 }
 
 void Discovery::Admit(const PeerId& peer) {
   if (roster_.Find(peer) == nullptr || !admitted_.insert(peer).second) return;
-  AskForPeers(peer);
   ports_.on_peer_appeared(peer);
 }
 
@@ -278,7 +278,14 @@ void Discovery::Perform(const index::RosterActions& actions) {
         }
       });
       admitted_.erase(gone->peer);
+      passing_.OnMemberGone(gone->peer);
       ports_.on_peer_gone(gone->peer);
+    } else if (const auto* renew = std::get_if<index::Renew>(&action)) {
+      // As long as an index tells of it we never come here; when all are away, peers still know
+      // each other.
+      if (const auto endpoint = Dial(renew->peer)) {
+        OnEndpoint(*endpoint, endpoint->relay ? std::optional(renew->peer) : std::nullopt);
+      }
     } else if (const auto* appeared = std::get_if<index::PeerAppeared>(&action)) {
       const auto* view = roster_.Find(appeared->peer);
       spdlog::info("peer {} ({}) appeared", view ? view->record.record().name : "",
@@ -290,16 +297,17 @@ void Discovery::Perform(const index::RosterActions& actions) {
   Schedule();
 }
 
-void Discovery::AskForPeers(const PeerId& peer) {
-  const auto endpoint = Dial(peer);
-  if (!endpoint) return;
-  ports_.client.FetchPeers(peer, *endpoint,
-                           [this](Result<std::vector<index::SignedRecord>> records) {
-                             if (!records) return;
-                             ports_.loop.Post([this, records = std::move(*records)] {
-                               for (const auto& record : records) OnRecord(record);
-                             });
-                           });
+// Whom we hear of from others may not have heard of us.
+void Discovery::IntroduceTo(const PeerId& peer, const index::Endpoint& endpoint) {
+  const auto* view = roster_.Find(peer);
+  if (view == nullptr || view->state != index::PeerState::kNew || view->failures > 0) return;
+  ports_.client.FetchRecord(
+      endpoint, self_->envelope(),
+      [this](Result<index::SignedRecord> record) {
+        if (!record) return;
+        ports_.loop.Post([this, record = std::move(*record)] { OnRecord(record); });
+      },
+      peer);
 }
 
 void Discovery::Sync(const PeerId& peer) {
@@ -308,6 +316,7 @@ void Discovery::Sync(const PeerId& peer) {
     OnKeys(peer, Error{Code::kRetryLater, "it cannot be dialled now"});
     return;
   }
+  IntroduceTo(peer, *endpoint);
   auto due = MeetingsDue(peer);
   if (due.empty()) return FetchKeys(peer);
   Meet(peer, std::move(due), [this, peer] { FetchKeys(peer); });
@@ -346,7 +355,7 @@ void Discovery::OnKeys(const PeerId& peer, Result<index::KeysPage> page) {
   }
   if (page) {
     roster_.OnSynced(ports_.loop.Now(), peer, page->more, actions);
-    RenewRecord(peer);
+    passing_.OnMember(peer);
     if (!page->changes.empty() && ports_.on_catalog_changed) ports_.on_catalog_changed();
   } else {
     spdlog::debug("sync with {}: {}", peer.Short(), page.error().text);
@@ -358,15 +367,6 @@ void Discovery::OnKeys(const PeerId& peer, Result<index::KeysPage> page) {
     roster_.OnSyncFailed(ports_.loop.Now(), peer, actions);
   }
   Perform(actions);
-}
-
-// A peer that answers has a newer record than one that ends soon. As long as an index tells of it
-// we never come here; when all are away, peers still know each other.
-void Discovery::RenewRecord(const PeerId& peer) {
-  const auto* view = roster_.Find(peer);
-  if (view == nullptr || view->record.record().expires - ports_.loop.Wall() > kRenewBefore) return;
-  const auto endpoint = Dial(peer);
-  if (endpoint) OnEndpoint(*endpoint, endpoint->relay ? std::optional(peer) : std::nullopt);
 }
 
 void Discovery::Schedule() {
@@ -551,21 +551,6 @@ void Discovery::OnTransfer(const Digest& digest, bool begins) {
   if (it == keys_.end()) return;
   for (const auto& peer_index : indexes_) peer_index->Withdraw(it->second);
   keys_.erase(it);
-}
-
-std::vector<std::string> Discovery::RecordsToPassOn(const PeerId& asker) const {
-  std::vector<std::string> envelopes;
-  const Time now = ports_.loop.Now();
-  const WallTime wall = ports_.loop.Wall();
-  for (const auto& view : roster_.Peers()) {
-    if (view.state != index::PeerState::kAlive || view.last_heard == Time{}) continue;
-    if (now - view.last_heard > options_.roster.sync_interval * 2) continue;
-    if (view.record.record().expires <= wall) continue;
-    if (!ports_.rooms.InOneRoom(view.record.id(), asker)) continue;
-    envelopes.push_back(view.record.envelope());
-    if (envelopes.size() == kRecordsPassedOnMax) break;
-  }
-  return envelopes;
 }
 
 std::vector<index::PeerIndexStatus> Discovery::IndexStatus() const {

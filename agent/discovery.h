@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "agent/dial_choice.h"
+#include "agent/peers_of_peers.h"
 #include "agent/rooms.h"
 #include "base/executor.h"
 #include "fetch/transport/peer_client.h"
@@ -103,7 +104,7 @@ class Discovery {
 
   // What peers and people ask.
   [[nodiscard]] const index::SignedRecord& self() const { return *self_; }
-  [[nodiscard]] std::vector<std::string> RecordsToPassOn(const PeerId& asker) const;
+  [[nodiscard]] const PeersOfPeers& passing() const { return passing_; }
   [[nodiscard]] const index::Roster& roster() const { return roster_; }
   [[nodiscard]] std::vector<index::PeerIndexStatus> IndexStatus() const;
   [[nodiscard]] std::optional<WallTime> BannedUntil(const PeerId& peer) const;
@@ -141,8 +142,7 @@ class Discovery {
   void Perform(const index::RosterActions& actions);
   void Sync(const PeerId& peer);
   void OnKeys(const PeerId& peer, Result<index::KeysPage> page);
-  void AskForPeers(const PeerId& peer);
-  void RenewRecord(const PeerId& peer);
+  void IntroduceTo(const PeerId& peer, const index::Endpoint& endpoint);
   void Schedule();
   [[nodiscard]] bool IsBanned(const PeerId& peer) const;
 
@@ -150,6 +150,7 @@ class Discovery {
   index::SigningKey key_;
   Ports ports_;
   index::Roster roster_;
+  PeersOfPeers passing_;
   Rng rng_;
   std::vector<std::unique_ptr<index::PeerIndex>> indexes_;
   std::vector<index::StaticIndex*> statics_;  // of indexes_

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <set>
 #include <utility>
 
@@ -153,11 +154,11 @@ Json StatusApi::Overview() const {
   }
   status["index"] = indexes;
   const auto& roster = parts_.discovery.roster();
-  status["peers"]["known"] = Count(static_cast<std::int64_t>(roster.Peers().size()));
+  status["peers"]["known"] = Count(static_cast<std::int64_t>(roster.known_count()));
   status["peers"]["alive"] = Count(static_cast<std::int64_t>(roster.alive_count()));
-  // Ourselves and whom we know of: an estimate from overlaps comes with gossip.
-  status["peers"]["estimated_network_size"] =
-      Count(static_cast<std::int64_t>(roster.alive_count()) + 1);
+  const auto size = parts_.discovery.passing().Size();
+  status["peers"]["estimated_network_size"] = Count(std::llround(size.peers));
+  status["peers"]["estimated_network_size_error"] = Count(std::llround(std::ceil(size.error)));
   const auto usage = parts_.store.usage();
   status["store"]["blobs"] = Count(usage.blobs);
   status["store"]["bytes"] = Count(usage.bytes.count());
@@ -539,6 +540,10 @@ std::vector<Metric> StatusApi::MakeMetrics() const {
        [this] { return static_cast<double>(parts_.fetcher.active_count()); }},
       {"shoal_peers_alive", "Peers that answer.", Kind::kGauge,
        [this] { return static_cast<double>(parts_.discovery.roster().alive_count()); }},
+      {"shoal_network_peers", "Hosts in the network, estimated; this one is one.", Kind::kGauge,
+       [this] { return parts_.discovery.passing().Size().peers; }},
+      {"shoal_network_peers_error", "Standard error of shoal_network_peers.", Kind::kGauge,
+       [this] { return parts_.discovery.passing().Size().error; }},
       {"shoal_dht_nodes", "Nodes in the DHT's routing table.", Kind::kGauge,
        of_indexes([](const auto& status) { return status.nodes.value_or(0); })},
       {"shoal_dht_dials_total", "Endpoints dialled because the DHT named them.", Kind::kCounter,

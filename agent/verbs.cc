@@ -101,6 +101,8 @@ void PrintStatus(const Json& status) {
     table.Add({"index", Text(entry, "kind") + " " + Text(entry, "target") + ": " + state});
   }
   table.Add({"peers", Text(peers, "alive") + " alive, " + Text(peers, "known") + " known"});
+  table.Add({"network", "about " + Text(peers, "estimated_network_size") + " hosts, give or take " +
+                            Text(peers, "estimated_network_size_error")});
   AddRelay(status.at("relay"), table);
   table.Add({"store", Text(store, "blobs") + " blobs, " + Size(store, "bytes") + " of " +
                           Size(store, "max_bytes")});

@@ -152,14 +152,11 @@ SignedRecord SignedRecord::Sign(const Record& record, const SigningKey& key) {
   SHOAL_CHECK(record.key == key.public_key());
   SHOAL_CHECK(Valid(record).ok());
   const auto payload = Payload(record);
-  SignedRecord out;
-  out.record_ = record;
+  Content content{record, key.id(), Envelope(payload, record.key, SignIn(kContext, payload, key))};
   // What the reader will see: whole milliseconds.
-  out.record_.expires = FromUnixMs(ToUnixMs(record.expires));
-  out.id_ = key.id();
-  out.envelope_ = Envelope(payload, record.key, SignIn(kContext, payload, key));
-  SHOAL_CHECK(out.envelope_.size() <= kRecordBytesMax);
-  return out;
+  content.record.expires = FromUnixMs(ToUnixMs(record.expires));
+  SHOAL_CHECK(content.envelope.size() <= kRecordBytesMax);
+  return SignedRecord(std::move(content));
 }
 
 Result<SignedRecord> SignedRecord::Parse(std::string_view envelope) {
@@ -176,11 +173,8 @@ Result<SignedRecord> SignedRecord::Parse(std::string_view envelope) {
   }
   auto record = ParsePayload(*payload, *key);
   if (!record) return record.error().In("record");
-  SignedRecord out;
-  out.record_ = *std::move(record);
-  out.id_ = PeerIdOf(*key);
-  out.envelope_ = Envelope(*payload, *key, *signature);
-  return out;
+  return SignedRecord(
+      Content{*std::move(record), PeerIdOf(*key), Envelope(*payload, *key, *signature)});
 }
 
 }  // namespace shoal::index

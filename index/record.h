@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/digest.h"
@@ -71,16 +73,20 @@ class SignedRecord {
   //         that is not the key's. Expiry is not looked at: see Roster.
   static Result<SignedRecord> Parse(std::string_view envelope);
 
-  [[nodiscard]] const Record& record() const { return record_; }
-  [[nodiscard]] const PeerId& id() const { return id_; }
-  [[nodiscard]] const std::string& envelope() const { return envelope_; }
+  [[nodiscard]] const Record& record() const { return content_->record; }
+  [[nodiscard]] const PeerId& id() const { return content_->id; }
+  [[nodiscard]] const std::string& envelope() const { return content_->envelope; }
 
  private:
-  SignedRecord() = default;
+  struct Content {
+    Record record;
+    PeerId id;
+    std::string envelope;
+  };
+  explicit SignedRecord(Content content)
+      : content_(std::make_shared<const Content>(std::move(content))) {}
 
-  Record record_;
-  PeerId id_;
-  std::string envelope_;
+  std::shared_ptr<const Content> content_;  // owners: the copies of this
 };
 
 }  // namespace shoal::index

@@ -60,9 +60,23 @@ void PeerClient::FetchRecord(const index::Endpoint& endpoint, const std::string&
   });
 }
 
+void PeerClient::FetchNames(const PeerId& peer, const index::Endpoint& endpoint, bool whole,
+                            std::function<void(Result<std::vector<index::PeerName>>)> done) {
+  Get(peer, endpoint, whole ? "/p2p/v1/peers/names" : "/p2p/v1/peers/names?fresh=1",
+      index::kPeerNamesBytesMax, [done = std::move(done)](Result<std::string> body) {
+        if (!body) return done(body.error());
+        auto object = ParseJson(*body, index::kPeerNamesBytesMax);
+        if (!object) return done(object.error());
+        auto text = GetString(*object, "names", index::kPeerNamesBytesMax);
+        if (!text) return done(text.error());
+        done(index::DecodeNames(*text, index::kPeerNamesMax));
+      });
+}
+
 void PeerClient::FetchPeers(const PeerId& peer, const index::Endpoint& endpoint,
+                            const std::vector<index::PeerName>& names,
                             std::function<void(Result<std::vector<index::SignedRecord>>)> done) {
-  Get(peer, endpoint, "/p2p/v1/peers", kPeersBytesMax,
+  Get(peer, endpoint, "/p2p/v1/peers?names=" + index::EncodeNames(names), kPeersBytesMax,
       [done = std::move(done)](Result<std::string> body) {
         if (!body) return done(body.error());
         auto object = ParseJson(*body, kPeersBytesMax);

@@ -8,6 +8,7 @@
 #include "fetch/transport/http_client.h"
 #include "index/feed_frame.h"
 #include "index/inventory.h"
+#include "index/peer_names.h"
 #include "index/record.h"
 #include "index/room_key.h"
 #include "index/swarm_table.h"
@@ -26,7 +27,12 @@ class PeerClient {
   void FetchRecord(const index::Endpoint& endpoint, const std::string& own,
                    std::function<void(Result<index::SignedRecord>)> done,
                    std::optional<PeerId> peer = std::nullopt);
+  // whole: all whom it has heard from lately; else those whom it met within kFresh.
+  void FetchNames(const PeerId& peer, const index::Endpoint& endpoint, bool whole,
+                  std::function<void(Result<std::vector<index::PeerName>>)> done);
+  // names: at most kRecordsAskedMax.
   void FetchPeers(const PeerId& peer, const index::Endpoint& endpoint,
+                  const std::vector<index::PeerName>& names,
                   std::function<void(Result<std::vector<index::SignedRecord>>)> done);
   void FetchKeys(const PeerId& peer, const index::Endpoint& endpoint, std::uint64_t epoch,
                  std::uint64_t after, std::function<void(Result<index::KeysPage>)> done);

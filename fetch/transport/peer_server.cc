@@ -195,18 +195,8 @@ void PeerServer::Handle(HttpRequest request, HttpServer::Responder respond) {
   if (!request.peer) return respond(NoRoom());
   if (meet) return Meet(request, std::move(respond));
   if (!ports_.gate.is_member(*request.peer)) return respond(NoRoom());
-  if (path == "/p2p/v1/peers") {
-    ports_.loop.Post([self = shared_from_this(), peer = *request.peer, zstd = TakesZstd(request),
-                      respond = std::move(respond)] {
-      std::string body = "{\"records\":[";
-      for (const auto& envelope : self->ports_.records(peer)) {
-        if (body.back() != '[') body += ',';
-        body += envelope;
-      }
-      respond(JsonReply(body + "]}", zstd));
-    });
-    return;
-  }
+  if (path == "/p2p/v1/peers") return Peers(request, std::move(respond));
+  if (path == "/p2p/v1/peers/names") return Names(request, std::move(respond));
   if (feed) return Feed(request, std::move(respond));
   if (path == "/p2p/v1/keys") return Keys(request, std::move(respond));
   if (!path.starts_with(kBlobsPath)) return respond(Refuse(404, "no such path"));
@@ -219,6 +209,30 @@ void PeerServer::Handle(HttpRequest request, HttpServer::Responder respond) {
   if (swarm) return Swarm(request, *digest, std::move(respond));
   if (map) return Map(request, *digest, std::move(respond));
   return Blob(request, *digest, std::move(respond));
+}
+
+void PeerServer::Peers(const HttpRequest& request, HttpServer::Responder respond) {
+  auto names = index::DecodeNames(QueryText(request.target, "names", ""), index::kRecordsAskedMax);
+  if (!names) return respond(Refuse(400, names.error().text));
+  ports_.loop.Post([self = shared_from_this(), peer = *request.peer, names = *std::move(names),
+                    zstd = TakesZstd(request), respond = std::move(respond)] {
+    std::string body = "{\"records\":[";
+    for (const auto& envelope : self->ports_.records(peer, names)) {
+      if (body.back() != '[') body += ',';
+      body += envelope;
+    }
+    respond(JsonReply(body + "]}", zstd));
+  });
+}
+
+void PeerServer::Names(const HttpRequest& request, HttpServer::Responder respond) {
+  const bool whole = QueryText(request.target, "fresh", "0") == "0";
+  ports_.loop.Post(
+      [self = shared_from_this(), peer = *request.peer, whole, respond = std::move(respond)] {
+        // Not packed: ids are as random as anything.
+        const auto names = index::EncodeNames(self->ports_.names(peer, whole));
+        respond(JsonReply("{\"names\":\"" + names + "\"}", false));
+      });
 }
 
 void PeerServer::Meet(const HttpRequest& request, HttpServer::Responder respond) {

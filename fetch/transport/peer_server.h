@@ -17,6 +17,7 @@
 #include "fetch/upload_desk.h"
 #include "index/feed_frame.h"
 #include "index/inventory.h"
+#include "index/peer_names.h"
 #include "index/swarm_table.h"
 
 namespace shoal::fetch {
@@ -41,8 +42,12 @@ struct PeerServerPorts {
   Counters& counters;
   // All on the loop.
   std::function<std::string()> own_record;  // its envelope
-  // Envelopes of peers heard from lately that share a room with the asker.
-  std::function<std::vector<std::string>(const PeerId& asker)> records;
+  // Whom we have heard from lately that shares a room with the asker: their names, all or those
+  // whom we have just met; and the envelopes of these, or of some when none are named.
+  std::function<std::vector<index::PeerName>(const PeerId& asker, bool whole)> names;
+  std::function<std::vector<std::string>(const PeerId& asker,
+                                         const std::vector<index::PeerName>& names)>
+      records;
   // What of our inventory the asker may see.
   std::function<index::KeysPage(const PeerId& asker, std::uint64_t epoch, std::uint64_t after,
                                 int limit)>
@@ -90,6 +95,8 @@ class PeerServer : public std::enable_shared_from_this<PeerServer> {
   // Errors: kInvalid for one that is not the asker's.
   static Result<std::optional<index::SignedRecord>> Shown(const HttpRequest& request);
   void Record(const HttpRequest& request, HttpServer::Responder respond);
+  void Peers(const HttpRequest& request, HttpServer::Responder respond);
+  void Names(const HttpRequest& request, HttpServer::Responder respond);
   // What only members may ask of a relay, or of one that might be.
   void Relay(const HttpRequest& request, std::string_view path, HttpServer::Responder respond);
   void Meet(const HttpRequest& request, HttpServer::Responder respond);

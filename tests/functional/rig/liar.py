@@ -65,8 +65,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             if parts == ["record"]:
                 self.answer(200, owner.envelope())
+            elif parts == ["peers", "names"]:
+                self.answer(200, {"names": base64url(b"".join(
+                    bytes.fromhex(friend.id)[:8] for friend, _ in owner.friends))})
             elif parts == ["peers"]:
-                self.answer(200, {"records": []})
+                self.answer(200, {"records": [envelope for _, envelope in owner.friends]})
             elif parts == ["keys"]:
                 owner.serve_keys(self, query)
             elif len(parts) == 3 and parts[2] == "map":
@@ -109,6 +112,7 @@ class Liar:
         self.host, self.port, self.piece = host, port, piece
         self.blobs = {blob.digest: blob for blob in blobs}
         self.identity = Identity(host.folder / f"identity-{port}")
+        self.friends = []  # (Identity, envelope) of peers that it says to have heard from
         self.requests = []
         self.closing = threading.Event()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
+#include <utility>
 
+#include "index/peer_names.h"
 #include "tests/unit/index/records.h"
 
 namespace shoal::index {
@@ -221,7 +224,7 @@ TEST_F(RosterTest, InOtherRoomsItForgetsThoseThatShareNone) {
   blue.rooms = {"blue"};
   ASSERT_TRUE(Take(SignedRecord::Sign(blue, KeyNo(2))).ok());
   out_.clear();
-  roster_.SetRooms({"blue", "red"}, out_);
+  roster_.SetRooms(now_, {"blue", "red"}, out_);
   roster_.CheckInvariants();
   EXPECT_EQ(Count<PeerGone>(), 1);
   EXPECT_EQ(roster_.Find(KeyNo(1).id()), nullptr);
@@ -296,7 +299,10 @@ TEST_F(SmallRosterTest, SyncsWithNoMoreThanAllowedAtOnce) {
 }
 
 TEST_F(SmallRosterTest, RefusesMorePeersThanItMayKnow) {
-  for (int n = 1; n <= 5; ++n) ASSERT_TRUE(Take(SignedBy(KeyNo(n))).ok());
+  for (int n = 1; n <= 5; ++n) {
+    ASSERT_TRUE(Take(SignedBy(KeyNo(n))).ok());
+    roster_.OnSynced(now_, KeyNo(n).id(), false, out_);
+  }
   EXPECT_EQ(Take(SignedBy(KeyNo(6))).error().code, Code::kExhausted);
   EXPECT_TRUE(Take(SignedBy(KeyNo(5), 2)).ok());
 }
@@ -337,6 +343,132 @@ TEST_F(SmallRosterTest, KeepsItsInvariantsUnderAnything) {
     roster_.CheckInvariants();
   }
   EXPECT_GT(Count<PeerGone>(), 10);
+}
+
+// --- large rooms ---
+
+class LargeRosterTest : public RosterTest {
+ protected:
+  LargeRosterTest()
+      : RosterTest(
+            {.syncs_max = 4, .peers_max = 60, .paced = 2, .others_per_second = 2, .burst = 8}) {}
+  // Syncs that began, by peer; each ends at once.
+  std::map<PeerId, int> Run(Duration time, const std::set<PeerId>& dead = {}) {
+    std::map<PeerId, int> begun;
+    const Time end = now_ + time;
+    while (true) {
+      for (const auto& action : std::exchange(out_, {})) {
+        const auto* sync = std::get_if<SyncWith>(&action);
+        if (sync == nullptr) continue;
+        ++begun[sync->peer];
+        if (dead.contains(sync->peer)) {
+          roster_.OnSyncFailed(now_, sync->peer, out_);
+        } else {
+          roster_.OnSynced(now_, sync->peer, false, out_);
+        }
+      }
+      if (out_.empty() && !Advance(end - kStart)) break;
+    }
+    return begun;
+  }
+};
+
+TEST_F(LargeRosterTest, SyncsNoFasterThanItsPace) {
+  for (int i = 1; i <= 40; ++i) ASSERT_TRUE(Take(SignedBy(KeyNo(i), 1, minutes(60))).ok());
+  Run(seconds(60));
+  EXPECT_EQ(roster_.alive_count(), 40U);
+  EXPECT_EQ(roster_.Interval(), seconds(20));
+  int syncs = 0;
+  for (const auto& [peer, count] : Run(minutes(10))) {
+    EXPECT_GE(count, 22);
+    syncs += count;
+  }
+  EXPECT_NEAR(syncs, 2 * 600, 60);
+}
+
+TEST_F(LargeRosterTest, ManyThatDoNotAnswerDoNotHoldUpTheLiving) {
+  for (int i = 1; i <= 10; ++i) ASSERT_TRUE(Take(SignedBy(KeyNo(i), 1, minutes(60))).ok());
+  Run(seconds(20));
+  std::set<PeerId> dead;
+  for (int i = 100; i < 150; ++i) {
+    ASSERT_TRUE(Take(SignedBy(KeyNo(i), 1, minutes(60))).ok());
+    dead.insert(KeyNo(i).id());
+  }
+  int tries = 0;
+  for (const auto& [peer, count] : Run(minutes(2), dead)) {
+    if (dead.contains(peer)) {
+      tries += count;
+    } else {
+      EXPECT_GE(count, 9);
+    }
+  }
+  EXPECT_LE(tries, 2 * 120 + limits_.burst);
+  EXPECT_EQ(roster_.alive_count(), 10U);
+}
+
+TEST_F(LargeRosterTest, WithAllPlacesTakenThoseMakeRoomWhoWereNeverHeardFrom) {
+  for (int i = 1; i <= 10; ++i) ASSERT_TRUE(Take(SignedBy(KeyNo(i), 1, minutes(60))).ok());
+  Run(seconds(20));
+  for (int i = 100; i < 300; ++i) {
+    now_ += milliseconds(1);
+    ASSERT_TRUE(Take(SignedBy(KeyNo(i), 1, minutes(60))).ok());
+    roster_.CheckInvariants();
+  }
+  EXPECT_EQ(roster_.known_count(), limits_.peers_max);
+  for (int i = 1; i <= 10; ++i) EXPECT_EQ(StateOf(KeyNo(i).id()), PeerState::kAlive);
+  EXPECT_EQ(roster_.Find(KeyNo(100).id()), nullptr);
+  EXPECT_NE(roster_.Find(KeyNo(299).id()), nullptr);
+}
+
+TEST_F(LargeRosterTest, ARecordThatEndsSoonIsAskedForAnew) {
+  for (int i = 1; i <= 40; ++i) ASSERT_TRUE(Take(SignedBy(KeyNo(i), 1, minutes(60))).ok());
+  Run(seconds(60));
+  const auto peer = KeyNo(50).id();
+  ASSERT_TRUE(Take(SignedBy(KeyNo(50), 1, minutes(3))).ok());
+  bool renewed = false;
+  const Time end = now_ + minutes(2);
+  while (!renewed && now_ < end) {
+    for (const auto& action : std::exchange(out_, {})) {
+      if (const auto* sync = std::get_if<SyncWith>(&action)) {
+        roster_.OnSynced(now_, sync->peer, false, out_);
+      }
+      if (const auto* renew = std::get_if<Renew>(&action)) renewed |= renew->peer == peer;
+    }
+    if (out_.empty()) Advance(end - kStart);
+  }
+  EXPECT_TRUE(renewed);
+  EXPECT_EQ(roster_.RecordLife(), std::max(Duration(minutes(5)), Duration(seconds(3 * 41 / 2))));
+}
+
+TEST_F(RosterTest, OnlyThoseHeardFromLatelyArePassedOn) {
+  const auto heard = [this](Duration fresh) {
+    std::vector<PeerId> peers;
+    roster_.ForEachHeard(now_, fresh,
+                         [&](const PeerView& view) { peers.push_back(view.record.id()); });
+    return peers;
+  };
+  ASSERT_TRUE(Take(SignedBy(KeyNo(1), 1, minutes(60))).ok());
+  ASSERT_TRUE(Take(SignedBy(KeyNo(2), 1, minutes(60))).ok());
+  EXPECT_TRUE(heard(Duration::max()).empty());
+  roster_.OnSynced(now_, KeyNo(1).id(), false, out_);
+  EXPECT_THAT(heard(Duration::max()), testing::ElementsAre(KeyNo(1).id()));
+  EXPECT_THAT(heard(seconds(5)), testing::ElementsAre(KeyNo(1).id()));
+  now_ += seconds(15);
+  EXPECT_TRUE(heard(seconds(5)).empty());
+  EXPECT_THAT(heard(Duration::max()), testing::ElementsAre(KeyNo(1).id()));
+  now_ += seconds(6);
+  EXPECT_TRUE(heard(Duration::max()).empty());
+}
+
+TEST_F(RosterTest, FindsAPeerByTheFirstBytesOfItsId) {
+  EXPECT_EQ(roster_.FindByName(PeerNameOf(KeyNo(1).id())), nullptr);
+  for (int i = 1; i < 20; ++i) ASSERT_TRUE(Take(SignedBy(KeyNo(i))).ok());
+  for (int i = 1; i < 20; ++i) {
+    const auto* view = roster_.FindByName(PeerNameOf(KeyNo(i).id()));
+    ASSERT_NE(view, nullptr);
+    EXPECT_EQ(view->record.id(), KeyNo(i).id());
+  }
+  EXPECT_EQ(roster_.FindByName(PeerNameOf(KeyNo(20).id())), nullptr);
 }
 
 }  // namespace

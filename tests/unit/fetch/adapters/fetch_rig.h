@@ -308,7 +308,10 @@ class TestHost {
     handler_ = std::make_shared<PeerServer>(
         PeerServerPorts{
             loop_, *pool_, *fetcher_, counters_, [] { return std::string("{}"); },
-            [](const PeerId&) { return std::vector<std::string>(); },
+            [](const PeerId&, bool) { return std::vector<index::PeerName>(); },
+            [](const PeerId&, const std::vector<index::PeerName>&) {
+              return std::vector<std::string>();
+            },
             [](const PeerId&, std::uint64_t, std::uint64_t, int) { return index::KeysPage(); },
             [this](const std::string&, const index::SwarmAsk& ask) {
               return Result<index::SwarmAnswer>(swarms_.OnAsk(loop_.Now(), ask));
