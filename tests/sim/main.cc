@@ -5,6 +5,7 @@
 
 #include "tests/sim/federation.h"
 #include "tests/sim/feed_room.h"
+#include "tests/sim/index_room.h"
 #include "tests/sim/scenario.h"
 
 namespace shoal::sim {
@@ -18,6 +19,8 @@ std::string Names() {
     names += std::string(scenario.about) + "\n";
   }
   names += "  feed              messages to all members of a room; takes --hosts, --seed, --loss\n";
+  names +=
+      "  index             agents that find each other, come and go; --hosts, --seed, --whole\n";
   names += "  federation        index servers, apart and together; --hosts: peers\n";
   return names;
 }
@@ -44,8 +47,20 @@ int RunFeed(const Options& options) {
   return 1;
 }
 
+int RunRoom(const Options& options, std::uint32_t whole) {
+  IndexRoomOptions room;
+  if (options.hosts > 0) room.hosts = options.hosts;
+  room.seed = options.seed;
+  room.whole = whole;
+  const IndexRoomResult result = RunIndexRoom(room);
+  std::fputs(ToTable(room, result).c_str(), stdout);
+  for (const std::string& failure : result.failures) std::printf("FAILED %s\n", failure.c_str());
+  return result.failures.empty() ? 0 : 1;
+}
+
 int Main(int argc, char** argv) {
   Options options;
+  std::uint32_t whole = 0;
   CLI::App app("Simulates a cluster of agents: the same cores, simulated links.", "./dev sim");
   app.add_option("scenario", options.scenario)->required();
   app.add_option("--hosts", options.hosts)->check(CLI::Range(2, 100'000));
@@ -61,9 +76,11 @@ int Main(int argc, char** argv) {
   app.add_option("--share", options.share, "of the hosts that lie, crash, are full");
   app.add_option("--loss", options.loss, "part of the messages that are lost");
   app.add_option("--watch", options.watch, "say how it goes, every so many simulated seconds");
+  app.add_option("--whole", whole, "of index: hosts with a roster of their own");
   app.footer(Names());
   CLI11_PARSE(app, argc, argv);
   if (options.scenario == "feed") return RunFeed(options);
+  if (options.scenario == "index") return RunRoom(options, whole);
   if (options.scenario == "federation") return RunServers(options);
   if (options.hosts > 20'000) {
     std::fprintf(stderr, "--hosts: at most 20000, but for federation\n");
