@@ -81,9 +81,8 @@ void Gossip::OnNames(const PeerId& peer, std::vector<PeerName> names, const View
     size_.OnList(self_, view.rooms, view.own());
   }
   const bool whole = it->second.whole;
-  std::erase_if(names, [&](PeerName name) {
-    return name == PeerNameOf(peer) || view.known(name, whole);
-  });
+  std::erase_if(names,
+                [&](PeerName name) { return name == PeerNameOf(peer) || view.known(name, whole); });
   if (!it->second.first && names.size() > kWantedMax) {
     std::shuffle(names.begin(), names.end(), rng_);
     names.resize(kWantedMax);

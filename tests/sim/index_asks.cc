@@ -108,25 +108,27 @@ index::Gossip::View IndexWorld::ViewOf(std::uint32_t whole) const {
           }};
 }
 
-const IndexWorld::Whole& IndexWorld::Speaker(std::uint32_t asker, std::uint32_t asked) const {
+const IndexWorld::Whole* IndexWorld::Speaker(std::uint32_t asker, std::uint32_t asked) const {
   const std::uint32_t place = hosts_[asked].place;
-  if (IsWhole(place)) return wholes_[place];
+  if (IsWhole(place)) return wholes_[place].roster ? &wholes_[place] : nullptr;
   // The same while one answer leads to the next question.
-  auto other = static_cast<std::uint32_t>(Mix(asked, wholes_[asker].host) % wholes_.size());
-  while (other == asker || !wholes_[other].roster) {
-    other = (other + 1) % static_cast<std::uint32_t>(wholes_.size());
+  const std::size_t count = wholes_.size();
+  const std::size_t first = Mix(asked, wholes_[asker].host) % count;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t other = (first + i) % count;
+    if (other != asker && wholes_[other].roster) return &wholes_[other];
   }
-  return wholes_[other];
+  return nullptr;
 }
 
 std::vector<index::PeerName> IndexWorld::NamesOf(std::uint32_t asker, std::uint32_t asked,
                                                  bool all) {
   std::vector<index::PeerName> names;
-  Speaker(asker, asked)
-      .roster->ForEachHeard(engine_.now(), all ? Duration::max() : index::kFresh,
-                            [&](const index::PeerView& view) {
-                              names.push_back(index::PeerNameOf(view.record.id()));
-                            });
+  if (const Whole* speaker = Speaker(asker, asked)) {
+    speaker->roster->ForEachHeard(
+        engine_.now(), all ? Duration::max() : index::kFresh,
+        [&](const index::PeerView& view) { names.push_back(index::PeerNameOf(view.record.id())); });
+  }
   if (hosts_[asked].liar) {
     wholes_[asker].liars_asked = true;
     for (std::uint32_t i = 0; i < kInvented; ++i) {
@@ -169,7 +171,8 @@ void IndexWorld::TakeRecords(const Message& message, index::GossipActions& asks)
   std::uint64_t given = 0;
   for (const index::PeerName name : message.names) {
     const std::uint32_t other = names_.at(name);
-    const auto* view = Speaker(message.whole, message.other).roster->Find(hosts_[other].key.id());
+    const Whole* speaker = Speaker(message.whole, message.other);
+    const auto* view = speaker ? speaker->roster->Find(hosts_[other].key.id()) : nullptr;
     if (view != nullptr) {
       const index::SignedRecord record = view->record;
       OnRecord(message.whole, record);

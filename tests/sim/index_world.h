@@ -130,8 +130,8 @@ class IndexWorld {
   void Wake(std::uint32_t whole);
   void OnDue(std::uint32_t whole);
   [[nodiscard]] index::Gossip::View ViewOf(std::uint32_t whole) const;
-  // Who speaks for a host that is asked whom it knows.
-  [[nodiscard]] const Whole& Speaker(std::uint32_t asker, std::uint32_t asked) const;
+  // Who speaks for a host that is asked whom it knows; nullptr while there is nobody.
+  [[nodiscard]] const Whole* Speaker(std::uint32_t asker, std::uint32_t asked) const;
   [[nodiscard]] std::vector<index::PeerName> NamesOf(std::uint32_t asker, std::uint32_t asked,
                                                      bool all);
   void TakeNames(const Message& message, index::GossipActions& asks);
