@@ -5,11 +5,12 @@
 
 import sys
 
-from . import fetch, index, latency, limits, memory, pull, search, serve, swarm, upstream
+from . import fetch, index, latency, limits, memory, peers, pull, search, serve, swarm, upstream
 from .common import machine, say
 
 BENCHES = {"serve": serve, "fetch": fetch, "pull": pull, "memory": memory, "latency": latency,
-           "limits": limits, "upstream": upstream, "search": search, "index": index}
+           "limits": limits, "upstream": upstream, "search": search, "index": index,
+           "peers": peers}
 
 
 def main():

@@ -87,7 +87,9 @@ void IndexWorld::TellFeeds(std::uint32_t whole, std::uint32_t member, bool lives
 
 bool IndexWorld::IsMember(std::uint32_t host, std::uint32_t member) const {
   if (host == member) return false;
-  return options_.hosts <= 2 * kFeedMembers || Mix(host, member) % options_.hosts < kFeedMembers;
+  if (options_.hosts <= 2 * kFeedMembers) return true;
+  // Each knows the other, or neither does: who is not known is refused as a neighbour.
+  return Mix(std::min(host, member), std::max(host, member)) % options_.hosts < kFeedMembers;
 }
 
 index::Gossip::View IndexWorld::ViewOf(std::uint32_t whole) const {
