@@ -105,8 +105,8 @@ class IndexWorld {
   // How long a connection is kept that nobody uses.
   static constexpr Duration kKept = std::chrono::seconds(60);
   // On the wire, both ways, with TCP and IP; docs/BENCHMARKS.md says how they were measured.
-  static constexpr std::uint64_t kConnectBytes = 5000;
-  static constexpr std::uint64_t kAskBytes = 700;
+  static constexpr std::uint64_t kConnectBytes = 2700;
+  static constexpr std::uint64_t kAskBytes = 500;
   static constexpr std::uint64_t kRecordBytes = 560;
 
   [[nodiscard]] WallTime Wall() const;
