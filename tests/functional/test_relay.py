@@ -243,3 +243,24 @@ def test_in_a_room_with_a_key(rig):
     for method, path in (("POST", "/p2p/v1/relay?wait_ms=0"), ("POST", "/p2p/v1/dialback")):
         answer = web.request(host, PEER, method, path, address=relay.host.address, context=context)
         assert answer.status == 403, (path, answer)
+
+
+def test_no_index_server_is_needed(rig):
+    registry = rig.registry()
+    image = make_image("team/app", layer_sizes=(2 << 20,))
+    registry.push(image)
+    relay = rig.agent("r", index={"use": []})
+    fixed = {"use": ["static"], "static": [f"{relay.host.address}:{PEER}"]}
+    for name in "ab":
+        only_out(rig, name)
+    b = rig.agent("b", [registry], index=fixed)
+    wait_reached(b, [relay])
+    a = rig.agent("a", [registry], index=fixed)
+    wait_reached(a, [relay])
+    wait_alive(b, a, relay)
+    wait_alive(a, b, relay)
+    a.fill(registry, image)
+    registry.stop()
+    b.wait_holders(image.layers[-1].digest, 1)
+    b.fill(registry, image)
+    assert b.bytes()["from_upstream"] == 0
