@@ -462,27 +462,23 @@ TEST(RendezvousMessagesTest, ARequestIsGoodForOneVerbOneServerAndItsOwnKeyOnly) 
 TEST(RendezvousMessagesTest, WhatComesOverAConnectionOfItsOwnKeyNeedsNoSignatureBesides) {
   const auto request = SampleRequest(KeyNo(1));
   const auto foreign = EncodeRequest(RendezvousVerb::kRegister, request, KeyNo(9).id(), KeyNo(2));
-  const auto decode = [&](const std::string& text, RendezvousVerb verb, const PeerId& server,
+  const auto decode = [&](const std::string& text, RendezvousVerb as, const PeerId& server,
                           const PeerId& shown) {
-    return DecodeRequest(text, verb, server, ReadAnew, shown).error.status;
+    return DecodeRequest(text, as, server, ReadAnew, shown).error.status;
   };
-  const auto kRegister = RendezvousVerb::kRegister;
-  EXPECT_EQ(decode(foreign, kRegister, KeyNo(9).id(), KeyNo(1).id()), RendezvousStatus::kOk);
+  const auto verb = RendezvousVerb::kRegister;
+  EXPECT_EQ(decode(foreign, verb, KeyNo(9).id(), KeyNo(1).id()), RendezvousStatus::kOk);
   // Neither the key that signed the request, nor another, makes it the record's.
-  EXPECT_EQ(decode(foreign, kRegister, KeyNo(9).id(), KeyNo(2).id()),
-            RendezvousStatus::kNotAuthorized);
-  EXPECT_EQ(decode(foreign, kRegister, KeyNo(9).id(), KeyNo(3).id()),
-            RendezvousStatus::kNotAuthorized);
+  EXPECT_EQ(decode(foreign, verb, KeyNo(9).id(), KeyNo(2).id()), RendezvousStatus::kNotAuthorized);
+  EXPECT_EQ(decode(foreign, verb, KeyNo(9).id(), KeyNo(3).id()), RendezvousStatus::kNotAuthorized);
   // All else that it says must still fit, and the record be signed.
   EXPECT_EQ(decode(foreign, RendezvousVerb::kUnregister, KeyNo(9).id(), KeyNo(1).id()),
             RendezvousStatus::kNotAuthorized);
-  EXPECT_EQ(decode(foreign, kRegister, KeyNo(8).id(), KeyNo(1).id()),
-            RendezvousStatus::kNotAuthorized);
+  EXPECT_EQ(decode(foreign, verb, KeyNo(8).id(), KeyNo(1).id()), RendezvousStatus::kNotAuthorized);
   auto forged = foreign;
   const auto at = forged.find("\"payload\":\"") + 20;
   forged[at] = forged[at] == 'A' ? 'B' : 'A';
-  EXPECT_EQ(decode(forged, kRegister, KeyNo(9).id(), KeyNo(1).id()),
-            RendezvousStatus::kInvalidRecord);
+  EXPECT_EQ(decode(forged, verb, KeyNo(9).id(), KeyNo(1).id()), RendezvousStatus::kInvalidRecord);
 }
 
 TEST(RendezvousMessagesTest, NamesWhatIsWrongWithARequest) {
