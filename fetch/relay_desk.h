@@ -4,9 +4,8 @@
 // - A peer that asks gets a reservation while fewer than slots are held; each further request
 //   renews it. It ends `reservation` after the last one, or when it is released, and its calls that
 //   were not taken end with it. Circuits that run already go on.
-// - A call names a callee with a reservation. It is told to the callee once, and ends when the
-// callee
-//   does not take it within `accept`. Only the callee of a call can take it, and only once.
+// - A call names a callee with a reservation. It is told to the callee once, and ends when it is
+//   not taken within `accept`. Only the callee of a call can take it, and only once.
 // - A circuit ends when one of its ends does, or `life` after it was taken.
 // - Calls and circuits together are at most circuits_max, and circuits_per_peer_max of one caller
 //   and to one callee.

@@ -279,6 +279,9 @@ class Registrations {
   Handle LoadEntry(Time now, WallTime wall, const ReadRow& row);
   Result<bool> LoadOther(Time now, WallTime wall, const ReadRow& row);
   Result<bool> LoadTombstone(Time now, WallTime wall, const TombstoneRow& row);
+  // By number, of type std::uint64_t(const Entry&); entries without one, 0, are left out.
+  template <class Number>
+  [[nodiscard]] std::vector<Handle> InOrder(const Number& number) const;
   void LinkSpaces();
   void LinkLog();
 

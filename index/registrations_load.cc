@@ -23,6 +23,8 @@ constexpr std::size_t kLoadedAtOnce = 64;
 // Steps between calling something into the cache and using it.
 constexpr std::size_t kAhead = 12;
 constexpr char kEntryKind = 'r';
+// Numbers for each that is in use, beyond which entries are sorted by them.
+constexpr std::uint64_t kHolesMax = 8;
 
 Error Corrupt(const std::string& what) {
   return {Code::kCorrupt, "the index server's database holds " + what +
@@ -205,35 +207,64 @@ void Registrations::InTurn(const std::function<void()>& one, const std::function
   other();
 }
 
-// Rows come peer by peer, and so numbers in any order.
+// Rows come peer by peer, and so numbers in any order. They were given out one after the other, so
+// those in use lie close: each entry is put where it belongs, which is ten times as fast as
+// sorting.
+template <class Number>
+std::vector<Handle> Registrations::InOrder(const Number& number) const {
+  std::uint64_t low = ~std::uint64_t{0};
+  std::uint64_t high = 0;
+  std::size_t count = 0;
+  const auto each = [&](const auto& visit) {
+    for (Handle at = 0; at < entries_.made(); ++at) {
+      if (const std::uint64_t n = number(entries_[at]); n != 0) visit(n, at);
+    }
+  };
+  each([&](std::uint64_t n, Handle) {
+    low = std::min(low, n);
+    high = std::max(high, n);
+    ++count;
+  });
+  if (count > 0 && high - low < kHolesMax * count) {
+    std::vector<Handle> places(high - low + 1, kNoHandle);
+    bool is_one_twice = false;
+    each([&](std::uint64_t n, Handle at) {
+      is_one_twice |= places[n - low] != kNoHandle;
+      places[n - low] = at;
+    });
+    std::erase(places, kNoHandle);
+    if (!is_one_twice) return places;
+  }
+  std::vector<std::pair<std::uint64_t, Handle>> sorted;
+  sorted.reserve(count);
+  each([&](std::uint64_t n, Handle at) { sorted.emplace_back(n, at); });
+  std::ranges::sort(sorted);
+  std::vector<Handle> order;
+  order.reserve(count);
+  for (const auto& [n, at] : sorted) order.push_back(at);
+  return order;
+}
+
 void Registrations::LinkSpaces() {
-  std::vector<std::pair<std::uint64_t, Handle>> order;
-  order.reserve(entries_.size());
-  for (Handle at = 0; at < entries_.made(); ++at) order.emplace_back(entries_[at].number, at);
-  std::ranges::sort(order);
+  const auto order = InOrder([](const Entry& entry) { return entry.number; });
   for (std::size_t i = 0; i < order.size(); ++i) {
     // Three steps ahead of the work, each of which needs what the one before it has called.
-    if (i + 3 * kAhead < order.size()) entries_.Prefetch(order[i + 3 * kAhead].second);
+    if (i + 3 * kAhead < order.size()) entries_.Prefetch(order[i + 3 * kAhead]);
     if (i + 2 * kAhead < order.size()) {
-      spaces_.PrefetchAt(entries_[order[i + 2 * kAhead].second].space);
+      spaces_.PrefetchAt(entries_[order[i + 2 * kAhead]].space);
     }
     if (i + kAhead < order.size()) {
-      entries_.Prefetch(spaces_[entries_[order[i + kAhead].second].space].last);
+      entries_.Prefetch(spaces_[entries_[order[i + kAhead]].space].last);
     }
-    Append(order[i].second);
+    Append(order[i]);
   }
 }
 
 void Registrations::LinkLog() {
-  std::vector<std::pair<std::uint64_t, Handle>> order;
-  order.reserve(copies_[kOurs].count);
-  for (Handle at = 0; at < entries_.made(); ++at) {
-    if (entries_[at].logged != 0) order.emplace_back(entries_[at].logged, at);
-  }
-  std::ranges::sort(order);
+  const auto order = InOrder([](const Entry& entry) { return entry.logged; });
   for (std::size_t i = 0; i < order.size(); ++i) {
-    if (i + kAhead < order.size()) entries_.Prefetch(order[i + kAhead].second);
-    AppendToLog(order[i].second, order[i].first);
+    if (i + kAhead < order.size()) entries_.Prefetch(order[i + kAhead]);
+    AppendToLog(order[i], entries_[order[i]].logged);
   }
 }
 

@@ -4,9 +4,8 @@
 //
 // Rules
 // - The bound is the smallest that the present members of a registry ask with.
-// - A peer is a member until kSlotLease after its last asking. What it says it holds counts as
-// used,
-//   and so does what was granted to it, whichever is more.
+// - A peer is a member until kSlotLease after its last asking. Of what it says it holds and what
+//   was granted to it, whichever is more counts as used.
 // - Shares are max-min fair. The line, by which slots that are not enough are given: those that
 //   have had some for less than kSlotTurn; those that have none, who waited longest first; the
 //   others, who had theirs for the shortest time first.

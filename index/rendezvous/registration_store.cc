@@ -100,7 +100,7 @@ RegistrationStore::~RegistrationStore() {
 Status RegistrationStore::Load(const Loading& loading) {
   env_->WillReadAll();
   std::vector<std::string_view> useless;
-  std::vector<Row> goes;
+  std::vector<std::vector<Row>> goes;
   Status status = Ok();
   env_->Read([&](const LmdbTxn& txn) {
     loading.expect(txn.Count(table_));
@@ -111,10 +111,14 @@ Status RegistrationStore::Load(const Loading& loading) {
     pipe.Stop();
     reader.join();
     if (status.ok()) status = pipe.status();
-    for (const auto key : useless) goes.push_back({std::string(key), std::nullopt});
+    // In parts: what agents register at once need not wait until all of them are gone.
+    for (std::size_t i = 0; i < useless.size(); ++i) {
+      if (i % kRowsAtOnce == 0) goes.emplace_back();
+      goes.back().push_back({std::string(useless[i]), std::nullopt});
+    }
   });
   if (!status) return status;
-  if (!goes.empty()) Append(std::move(goes), {});
+  for (auto& part : goes) Append(std::move(part), {});
   return Ok();
 }
 
