@@ -56,8 +56,7 @@ Result<std::vector<PeerName>> DecodeNames(std::string_view text, std::size_t cou
     names.push_back(name);
   }
   std::ranges::sort(names);
-  const auto repeated = std::ranges::unique(names);
-  names.erase(repeated.begin(), repeated.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
   return names;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <utility>
 
 namespace shoal::sim {
@@ -187,7 +188,7 @@ void IndexWorld::Introduce(std::uint32_t host, std::uint32_t turn) {
 void IndexWorld::Churn(Duration time) {
   const double deaths =
       options_.churn * options_.hosts * static_cast<double>(time.count()) / 3600e6;
-  for (int i = 0; i < static_cast<int>(deaths + 0.5); ++i) {
+  for (long i = 0; i < std::lround(deaths); ++i) {
     const auto place = lasting_ + static_cast<std::uint32_t>(rng_.Below(options_.hosts - lasting_));
     const auto at = rng_.Below(static_cast<std::uint64_t>(time.count()));
     Plan(engine_.now() + Duration(static_cast<std::int64_t>(at)),

@@ -9,7 +9,6 @@ namespace shoal::index {
 namespace {
 
 using std::chrono::seconds;
-using testing::ElementsAre;
 
 PeerId PeerNo(int n) {
   PeerId peer;
