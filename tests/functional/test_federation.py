@@ -35,6 +35,14 @@ def living(some):
     return some.status()["peers"]["alive"]
 
 
+def wait_told(servers, agents):
+    """Agents may find each other sooner, by what peers tell them."""
+    ids = {some.status()["id"] for some in agents}
+    for server in servers:
+        wait_until(f"{server.host.name} knows all",
+                   lambda: {peer["id"] for peer in server.get("/v1/peers")} == ids)
+
+
 def test_three_federated_servers_one_of_which_is_killed(rig):
     servers = federated(rig)
     registry = rig.registry()
@@ -42,6 +50,7 @@ def test_three_federated_servers_one_of_which_is_killed(rig):
     # Each agent knows one server, and they find each other.
     a, b, c = (agent(rig, name, [server], [registry]) for name, server in zip("abc", servers))
     wait_until("all find each other", lambda: living(a) == living(b) == living(c) == 2)
+    wait_told(servers, [a, b, c])
     a.fill(registry, IMAGE)
     b.wait_holders(IMAGE.layers[0].digest, 1)
     registry.stop()
@@ -71,6 +80,7 @@ def test_each_server_tells_who_is_where(rig):
     servers = federated(rig)
     agents = [agent(rig, name, [server]) for name, server in zip("abc", servers)]
     wait_until("all find each other", lambda: all(living(some) == 2 for some in agents))
+    wait_told(servers, agents)
     homes = {some.status()["id"]: server.get("/v1/status")["id"]
              for some, server in zip(agents, servers)}
     for server in servers:
@@ -94,6 +104,7 @@ def test_a_partition_heals_by_increments(rig):
     a = agent(rig, "a", [servers[0]])
     b = agent(rig, "b", [servers[1]])
     wait_until("they find each other", lambda: living(a) == living(b) == 1)
+    wait_told(servers, [a, b])
     read = {entry["id"]: entry["epoch"] for entry in servers[1].get("/v1/servers")}
 
     servers[2].host.link(up=False)
