@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <charconv>
+#include <chrono>
 #include <utility>
 
 namespace shoal::agent {
@@ -56,7 +57,9 @@ AdminReply JsonReply(const Json& value, int status) {
 AdminReply ErrorReply(const Error& error) {
   Json body = Json::object();
   body["error"] = Json::string(error.text);
-  return JsonReply(body, StatusOf(error.code));
+  AdminReply reply = JsonReply(body, StatusOf(error.code));
+  reply.retry_after = error.retry_after;
+  return reply;
 }
 
 AdminReply WrongMethod(const std::string& method) {
@@ -116,6 +119,10 @@ class AdminServer::Impl {
  private:
   static void Answer(const http::http_request& request, const AdminReply& reply) {
     http::http_response response(static_cast<http::status_code>(reply.status));
+    if (reply.retry_after > Duration(0)) {
+      const auto seconds = std::chrono::ceil<std::chrono::seconds>(reply.retry_after);
+      response.headers().add("Retry-After", seconds.count());
+    }
     std::shared_ptr<AdminStream::Impl> stream;
     if (request.method() == http::methods::HEAD) {
       // cpprestsdk would send the body of a HEAD as well.

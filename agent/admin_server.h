@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "base/time.h"
 #include "index/record.h"
 
 namespace shoal::agent {
@@ -42,6 +43,7 @@ struct AdminReply {
   std::string content_type = "application/json";
   std::string body;
   std::shared_ptr<AdminStream> stream;  // in place of a body; owners: this, and who writes it
+  Duration retry_after{0};              // told in whole seconds, when it is not 0
 };
 
 AdminReply JsonReply(const Json& value, int status = 200);

@@ -27,6 +27,9 @@ Result<FeedLog::Taken> Feed::Take(Time now, WallTime wall, const SharedFeedMessa
   if (word.written > wall + kClockSkew) {
     return Error{Code::kDenied, "the message was written in the future"};
   }
+  if (!IsFeedNumber(word.sequence, word.written)) {
+    return Error{Code::kCorrupt, "the message has a number that its writer did not have"};
+  }
   if (!message->IsSigned()) {
     return Error{Code::kCorrupt, "the message is not signed by its writer"};
   }
@@ -62,8 +65,13 @@ Result<FeedName> Feed::Publish(Time now, WallTime wall, const std::string& kind,
   if (!membership) return Error{Code::kDenied, "this host is not in the room"};
   FeedWord word;
   word.room = room_;
-  const auto clock = static_cast<std::uint64_t>(wall.time_since_epoch().count());
-  word.sequence = std::max(clock, log_.Head(key_.id()) + 1);
+  auto sequence = NextFeedNumber(wall, log_.Head(key_.id()));
+  if (!sequence) return sequence.error();
+  // Only when the clock was put forward: others would have it wait.
+  if (const Duration wait = log_.TakesAt(key_.id()) - now; wait > Duration(0)) {
+    return TooMuchSaid(wait);
+  }
+  word.sequence = *sequence;
   word.previous = log_.Previous(wall, key_.id(), topic);
   word.written = wall;
   word.expires = wall + life;
@@ -179,6 +187,8 @@ void Feed::OnNames(Time now, const PeerId& from, const FeedFrame& frame, FeedAct
   for (const auto& name : frame.have) {
     if (link != links_.end()) Learn(link->second, name);
     if (name.sequence <= log_.Head(name.writer)) continue;
+    // It waits for its turn; a later comparing brings it.
+    if (log_.TakesAt(name.writer) > now) continue;
     if (frame.whole) {
       answer.want.push_back({name.writer, log_.Head(name.writer)});
       continue;

@@ -9,7 +9,8 @@
 //   after the other.
 // - Every kRoundEvery all that is here is compared with a random member, who is taken for a
 //   neighbour meanwhile. A member that appears is compared with at once by some.
-// - A message is looked at once: dropped if known, then its room, times, signature and writer.
+// - A message is looked at once: dropped if known, then its room, times, number, signature and
+//   writer.
 // - Who sends what is malformed or forged is no neighbour for kRefusedFor, and the rest of what
 //   it sent is not looked at.
 // Source: Leitao, Pereira, Rodrigues, "Epidemic Broadcast Trees", SRDS 2007.
@@ -82,8 +83,8 @@ class Feed {
 
   // What was kept over a restart. Nothing is passed on; what does not stand any more is dropped.
   void Load(Time now, WallTime wall, const std::vector<std::string>& texts, FeedActions& actions);
-  // Our own word. Errors: kDenied when we are not in the room; those of FeedMessage::Sign and
-  // FeedLog::Add.
+  // Our own word. Errors: kDenied when we are not in the room; those of NextFeedNumber,
+  // FeedMessage::Sign and FeedLog::Add.
   Result<FeedName> Publish(Time now, WallTime wall, const std::string& kind,
                            const std::string& topic, const std::string& body, Duration life,
                            FeedActions& actions);
@@ -164,6 +165,7 @@ class Feed {
   std::map<PeerId, Link> links_;
   std::map<PeerId, Time> asked_;    // for a link, and when
   std::map<PeerId, Time> refused_;  // until when it is not asked
+  Time refused_end_ = kNever;       // not after the first of these
   std::map<PeerId, Missing> missing_;
   std::set<PeerId> to_name_;  // writers with news
   Time name_at_ = kNever;

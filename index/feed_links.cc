@@ -46,7 +46,9 @@ void Feed::MakeLink(Time now, const PeerId& peer, bool pushed) {
 void Feed::Unlink(Time now, const PeerId& peer, Duration refused_for) {
   links_.erase(peer);
   asked_.erase(peer);
-  if (refused_.size() < limits_.members) refused_[peer] = now + refused_for;
+  if (refused_.size() >= limits_.members) return;
+  refused_[peer] = now + refused_for;
+  refused_end_ = std::min(refused_end_, now + refused_for);
 }
 
 void Feed::Learn(Link& link, const FeedName& name) {
@@ -175,7 +177,8 @@ void Feed::AskForMissing(Time now, FeedActions& actions) {
   for (auto it = missing_.begin(); it != missing_.end();) {
     Missing& missing = it->second;
     const bool is_here = missing.sequence <= log_.Head(it->first);
-    if (is_here || (missing.due <= now && missing.named_by.empty())) {
+    const bool is_paced = log_.TakesAt(it->first) > now;
+    if (is_here || is_paced || (missing.due <= now && missing.named_by.empty())) {
       it = missing_.erase(it);
       continue;
     }
@@ -240,7 +243,7 @@ void Feed::OnWritersChanged(WallTime wall, FeedActions& actions) {
 }
 
 void Feed::OnDeadline(Time now, WallTime wall, FeedActions& actions) {
-  if (log_.NextGap() <= now || sweep_at_ <= now) {
+  if (log_.NextRelease() <= now || sweep_at_ <= now) {
     sweep_at_ = now + kSweepEvery;
     const std::size_t before = actions.changes.given.size();
     log_.OnTime(now, wall, actions.changes);
@@ -248,19 +251,23 @@ void Feed::OnDeadline(Time now, WallTime wall, FeedActions& actions) {
   }
   if (name_at_ <= now) NameWhatIsNew(actions);
   AskForMissing(now, actions);
-  if (std::erase_if(refused_, [&](const auto& entry) { return entry.second <= now; }) > 0) {
+  if (refused_end_ <= now) {
+    refused_end_ = kNever;
+    std::erase_if(refused_, [&](const auto& entry) {
+      if (entry.second > now) refused_end_ = std::min(refused_end_, entry.second);
+      return entry.second <= now;
+    });
     TopUp(now, actions);
   }
   if (round_at_ <= now && !members_.empty()) Round(now, actions);
 }
 
 Time Feed::NextDeadline() const {
-  Time next = std::min(name_at_, log_.NextGap());
+  Time next = std::min(name_at_, log_.NextRelease());
   for (const auto& [writer, missing] : missing_) next = std::min(next, missing.due);
   if (!members_.empty()) next = std::min(next, round_at_);
   if (log_.writers() > 0) next = std::min(next, sweep_at_);
-  for (const auto& [peer, until] : refused_) next = std::min(next, until);
-  return next;
+  return std::min(next, refused_end_);
 }
 
 std::vector<PeerId> Feed::Links() const {
@@ -280,6 +287,7 @@ void Feed::CheckInvariants() const {
   SHOAL_CHECK(links_.size() <= limits_.links_max + limits_.links_wanted);
   SHOAL_CHECK(missing_.size() <= limits_.missing);
   for (const auto& [peer, link] : links_) SHOAL_CHECK(places_.contains(peer));
+  for (const auto& [peer, until] : refused_) SHOAL_CHECK(refused_end_ <= until);
   for (const auto& [peer, missing] : missing_) SHOAL_CHECK(missing.named_by.size() <= kNamedByMax);
 }
 

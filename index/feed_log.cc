@@ -25,23 +25,26 @@ Result<FeedLog::Taken> FeedLog::Add(Time now, WallTime wall, const SharedFeedMes
   // By the writer's word, not by ours: others may hold the message for so long.
   writer.until = std::max(writer.until, message->word().expires + kClockSkew);
   const std::uint64_t sequence = message->word().sequence;
-  if (message->word().previous > writer.head) {
+  const bool waits = message->word().previous > writer.head;
+  if (waits || writer.pace.NextAt() > now) {
     writer.held.emplace(sequence, Standing{message, until});
+    if (waits) writer.gap = std::min(writer.gap, now + kFeedGapWait);
     if (writer.held.size() > limits_.held_of_writer) writer.held.erase(--writer.held.end());
-    writer.gap = std::min(writer.gap, now + kFeedGapWait);
-    return writer.held.contains(sequence) ? Taken::kHeld : Taken::kKnown;
+    if (!writer.held.contains(sequence)) return Taken::kKnown;
+    return waits ? Taken::kHeld : Taken::kPaced;
   }
-  Give(writer, {message, until}, changes);
+  Give(now, writer, {message, until}, changes);
   Release(now, writer, changes);
   Trim(changes);
   return Taken::kGiven;
 }
 
-void FeedLog::Give(Writer& writer, Standing standing, FeedChanges& changes) {
+void FeedLog::Give(Time now, Writer& writer, Standing standing, FeedChanges& changes) {
   const SharedFeedMessage message = standing.message;
   const std::uint64_t sequence = message->word().sequence;
   SHOAL_CHECK(sequence > writer.head);
   writer.head = sequence;
+  writer.pace.Take(now, limits_.messages_at_once);
   for (auto it = writer.standing.begin(); it != writer.standing.end();) {
     const auto next = std::next(it);
     if (it->second.message->word().topic == message->word().topic) Drop(writer, it, changes);
@@ -57,13 +60,21 @@ void FeedLog::Give(Writer& writer, Standing standing, FeedChanges& changes) {
   }
 }
 
+Time FeedLog::ReleaseAt(const Writer& writer) {
+  if (writer.held.empty()) return kNever;
+  const auto& [sequence, first] = *writer.held.begin();
+  if (sequence <= writer.head) return Time{};
+  const bool waits = first.message->word().previous > writer.head;
+  return std::max(waits ? writer.gap : Time{}, writer.pace.NextAt());
+}
+
 void FeedLog::Release(Time now, Writer& writer, FeedChanges& changes) {
   while (!writer.held.empty()) {
     auto first = writer.held.begin();
     if (first->first > writer.head) {
+      if (now < ReleaseAt(writer)) return;
       const bool waits = first->second.message->word().previous > writer.head;
-      if (waits && now < writer.gap) return;
-      Give(writer, first->second, changes);
+      Give(now, writer, first->second, changes);
       // Whatever follows has its own time to wait.
       if (waits) writer.gap = now + kFeedGapWait;
     }
@@ -184,9 +195,14 @@ bool FeedLog::IsHolding(const PeerId& writer) const {
   return it != writers_.end() && !it->second.held.empty();
 }
 
-Time FeedLog::NextGap() const {
+Time FeedLog::TakesAt(const PeerId& writer) const {
+  const auto it = writers_.find(writer);
+  return it == writers_.end() ? Time{} : it->second.pace.NextAt();
+}
+
+Time FeedLog::NextRelease() const {
   Time next = kNever;
-  for (const auto& [id, writer] : writers_) next = std::min(next, writer.gap);
+  for (const auto& [id, writer] : writers_) next = std::min(next, ReleaseAt(writer));
   return next;
 }
 
@@ -204,7 +220,7 @@ void FeedLog::CheckInvariants() const {
     SHOAL_CHECK(own == writer.bytes);
     SHOAL_CHECK(writer.standing.size() <= limits_.messages_of_writer);
     SHOAL_CHECK(writer.held.size() <= limits_.held_of_writer);
-    SHOAL_CHECK(writer.held.empty() == (writer.gap == kNever));
+    SHOAL_CHECK(!writer.held.empty() || writer.gap == kNever);
     bytes += own;
     count += writer.standing.size();
   }

@@ -3,6 +3,8 @@
 // Rules
 // - A writer's messages are given out in the order of their numbers, each once. One whose
 //   `previous` was not given out yet is held for kFeedGapWait; then it is given out without.
+// - Of a writer messages_at_once are taken, and one more in kFeedStretch. What is beyond is held
+// too.
 // - What has a lower number than the last that was given out is never given out any more.
 // - Of a writer the last message on each topic stands, until it ends. Its highest number is
 //   remembered until the last that was taken of it would have ended, so that nothing comes back.
@@ -21,6 +23,7 @@
 #include "base/time.h"
 #include "index/feed_frame.h"
 #include "index/feed_message.h"
+#include "index/feed_pace.h"
 
 namespace shoal::index {
 
@@ -30,6 +33,8 @@ struct FeedLogLimits {
   std::size_t writers = kFeedWritersMax;
   std::size_t messages_of_writer = 64;
   std::size_t held_of_writer = 16;
+  // No honest writer's wait: what may stand comes to a latecomer, and a burst right after it.
+  std::size_t messages_at_once = messages_of_writer + kFeedBurst;
   std::size_t bytes = std::size_t{4} << 20;  // of the messages that stand
 };
 
@@ -41,7 +46,8 @@ struct FeedChanges {
 
 class FeedLog {
  public:
-  enum class Taken { kGiven, kHeld, kKnown };
+  // kHeld: until what is before it is here; kPaced: until its turn.
+  enum class Taken { kGiven, kHeld, kPaced, kKnown };
 
   explicit FeedLog(FeedLogLimits limits) : limits_(limits) {}
 
@@ -67,9 +73,12 @@ class FeedLog {
   [[nodiscard]] std::vector<SharedFeedMessage> After(const FeedName& name) const;
   [[nodiscard]] std::vector<SharedFeedMessage> All() const;
   [[nodiscard]] SharedFeedMessage Find(const FeedName& name) const;
-  // Writers with a message that waits for one that comes before it.
+  // Whether a message waits for one that comes before it, or for its turn.
   [[nodiscard]] bool IsHolding(const PeerId& writer) const;
-  [[nodiscard]] Time NextGap() const;
+  // When the writer's next message is taken; later than now when it has said more than that.
+  [[nodiscard]] Time TakesAt(const PeerId& writer) const;
+  // When something that is held may be given out.
+  [[nodiscard]] Time NextRelease() const;
 
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
   [[nodiscard]] std::size_t size() const { return size_; }
@@ -84,14 +93,17 @@ class FeedLog {
   struct Writer {
     std::uint64_t head = 0;
     WallTime until;     // when the last of what was taken ends
-    Time gap = kNever;  // when what is held is given out anyway
+    Time gap = kNever;  // when it is no more waited for what is missing; kNever: nothing is
+    FeedPace pace;
     std::size_t bytes = 0;
     std::map<std::uint64_t, Standing> standing;
     std::map<std::uint64_t, Standing> held;
   };
   using Writers = std::map<PeerId, Writer>;
 
-  void Give(Writer& writer, Standing standing, FeedChanges& changes);
+  void Give(Time now, Writer& writer, Standing standing, FeedChanges& changes);
+  // When the first that is held may be given out.
+  [[nodiscard]] static Time ReleaseAt(const Writer& writer);
   // Gives out what is held and need not wait any more.
   void Release(Time now, Writer& writer, FeedChanges& changes);
   void Drop(Writer& writer, std::map<std::uint64_t, Standing>::iterator it, FeedChanges& changes);

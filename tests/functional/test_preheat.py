@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 
 import pytest
 
@@ -176,6 +177,38 @@ def test_the_open_rooms_word_counts_only_where_it_is_said_so(rig):
     result = a.verb("preheat", registry.reference(image))
     assert result.returncode == 0, result.stderr
     assert "2 of 2 hosts have it" in result.stdout
+
+
+def test_who_says_too_much_is_told_when_to_try_again(rig):
+    image = make_image("team/app")
+    registry = rig.registry()
+    registry.push(image)
+    room, (a, b) = room_of(rig, registry, "ab")
+    begun, said = time.monotonic(), 0
+
+    def say():
+        return a.admin("POST", "/v1/preheats", body=json.dumps({"image": registry.reference(image)}))
+
+    while (answer := say()).status == 202:
+        said += 1
+    # 32 at once, and one in each 5 s that passed meanwhile.
+    assert 32 <= said <= 33 + (time.monotonic() - begun) / 5
+    assert answer.status == 503
+    assert 1 <= int(answer.headers["retry-after"]) <= 5
+    assert "as much in the room as it may" in answer.json()["error"]
+    assert "try again in" in answer.json()["error"]
+    told = a.verb("preheat", registry.reference(image))
+    while told.returncode == 0:  # its 5 s had just passed
+        said += 1
+        told = a.verb("preheat", registry.reference(image))
+    assert told.returncode == 1 and "try again in" in told.stderr
+    assert told.stderr.count("\n") == 1
+    # The other one got all that was taken, and nothing more; its own word waits for nobody.
+    wait_until("b has heard it", lambda: b.metrics()["shoal_feed_messages_total"] == said)
+    assert b.metrics()["shoal_feed_refused_total"] == 0
+    assert len(log_of(b, room)) == 1
+    assert b.verb("preheat", registry.reference(image)).returncode == 0
+    wait_until("a may say more", lambda: say().status == 202)
 
 
 def test_a_revoked_writers_messages_go(rig):

@@ -58,7 +58,7 @@ TEST_F(FeedLogTest, WhatComesEarlyWaitsForWhatIsBeforeIt) {
   EXPECT_TRUE(Given().empty());
   EXPECT_EQ(*Add(Message(1, 10, 0, "a")), FeedLog::Taken::kGiven);
   EXPECT_EQ(Given(), (Numbers{10, 20, 30}));
-  EXPECT_EQ(log.NextGap(), kNever);
+  EXPECT_EQ(log.NextRelease(), kNever);
 }
 
 TEST_F(FeedLogTest, WhatNobodyHasIsNotWaitedForAndNotGivenLater) {

@@ -112,11 +112,12 @@ TEST(FeedTest, WhoComesLateIsGivenWhatStandsAndThenTheRest) {
 TEST(FeedTest, ManyMessagesComeToTheLateInSeveralFrames) {
   FeedRig rig(3);
   rig.Run(1s);
-  for (int i = 0; i < 60; ++i) rig.Publish(0, std::string(400, 'x') + std::to_string(i));
+  // Of two frames' size.
+  for (int i = 0; i < 32; ++i) rig.Publish(0, std::string(500, 'x') + std::to_string(i));
   rig.Run(10s);
   const int late = rig.Add();
   rig.Run(10s);
-  EXPECT_EQ(rig.At(late).given.size(), 60U);
+  EXPECT_EQ(rig.At(late).given.size(), 32U);
   EXPECT_TRUE(std::ranges::is_sorted(rig.At(late).given));
 }
 
@@ -139,7 +140,7 @@ struct Forger {
   Forger() {
     rig.Run(2s);
     word.room = "open";
-    word.sequence = 5;
+    word.sequence = *NextFeedNumber(rig.Wall(), 0);
     word.written = rig.Wall();
     word.expires = rig.Wall() + 1h;
     word.kind = "test";
@@ -199,6 +200,7 @@ TEST(FeedTest, ExpiredAndEarlyOnesAreRefusedWithoutBlame) {
   forger.word.expires = forger.rig.Wall() - 1s;
   EXPECT_FALSE(forger.Give(forger.Text()));
   forger.word.written = forger.rig.Wall() + 11min;
+  forger.word.sequence = *NextFeedNumber(forger.word.written, 0);
   forger.word.expires = forger.rig.Wall() + 1h;
   EXPECT_FALSE(forger.Give(forger.Text()));
   EXPECT_TRUE(forger.IsLinked());
