@@ -407,29 +407,34 @@ void Discovery::Resolve(const Digest& digest, std::function<void(std::vector<Pee
   std::shuffle(probed.begin(), probed.end(), rng_);
   if (probed.size() > kProbedMax) probed.resize(kProbedMax);
   if (!probed.empty()) some(std::move(probed));
-  ResolveInIndexes(digest, std::move(some), std::move(done));
+  ResolveInIndexes(digest, std::move(some),
+                   [done = std::move(done)](const std::vector<IndexAnswer>&) { done(); });
 }
 
 void Discovery::ResolveInIndexes(const Digest& digest,
                                  std::function<void(std::vector<PeerId>)> some,
-                                 std::function<void()> done) {
-  auto left = std::make_shared<std::size_t>(indexes_.size());
+                                 std::function<void(std::vector<IndexAnswer>)> done) {
+  const std::size_t asked = indexes_.size();
+  auto answers = std::make_shared<std::vector<IndexAnswer>>();
   const auto key = KeyOf(digest);
-  if (*left == 0 || !key) return done();
+  if (asked == 0 || !key) return done({});
+  const Time begun = ports_.loop.Now();
   for (const auto& peer_index : indexes_) {
-    peer_index->Resolve(
-        *key, options_.resolve_timeout,
-        [this, digest, left, some, done](const std::vector<index::SignedRecord>& records) {
-          std::vector<PeerId> found;
-          for (const auto& record : records) {
-            if (record.id() == key_.id()) continue;
-            OnRecord(record);
-            if (roster_.Find(record.id()) != nullptr) found.push_back(record.id());
-          }
-          found = Askable(std::move(found), digest);
-          if (!found.empty()) some(std::move(found));
-          if (--*left == 0) done();
-        });
+    peer_index->Resolve(*key, options_.resolve_timeout,
+                        [this, digest, asked, answers, begun, kind = peer_index->status().kind,
+                         some, done](const std::vector<index::SignedRecord>& records) {
+                          const Duration took = ports_.loop.Now() - begun;
+                          std::vector<PeerId> found;
+                          for (const auto& record : records) {
+                            if (record.id() == key_.id()) continue;
+                            OnRecord(record);
+                            if (roster_.Find(record.id()) != nullptr) found.push_back(record.id());
+                          }
+                          found = Askable(std::move(found), digest);
+                          answers->push_back({kind, found.size(), took});
+                          if (!found.empty()) some(std::move(found));
+                          if (answers->size() == asked) done(std::move(*answers));
+                        });
   }
 }
 

@@ -25,6 +25,13 @@
 
 namespace shoal::agent {
 
+// What a peer index said to one question.
+struct IndexAnswer {
+  std::string kind;  // of PeerIndexStatus
+  std::size_t found = 0;
+  Duration took{};  // from the question to its answer, on the loop
+};
+
 class Discovery {
  public:
   struct Options {
@@ -75,9 +82,9 @@ class Discovery {
   [[nodiscard]] std::vector<PeerId> HoldersOf(const Digest& digest) const;
   void Resolve(const Digest& digest, std::function<void(std::vector<PeerId>)> some,
                std::function<void()> done);
-  // The same by the peer indexes alone, without asking peers.
+  // The same by the peer indexes alone, without asking peers; each tells how it went.
   void ResolveInIndexes(const Digest& digest, std::function<void(std::vector<PeerId>)> some,
-                        std::function<void()> done);
+                        std::function<void(std::vector<IndexAnswer>)> done);
   [[nodiscard]] std::optional<index::Endpoint> Dial(const PeerId& peer) const;
   // The same for a peer that may know that we want this blob.
   [[nodiscard]] std::optional<index::Endpoint> DialFor(const PeerId& peer,

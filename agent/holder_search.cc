@@ -12,6 +12,18 @@ namespace {
 
 constexpr Duration kResolveWait = std::chrono::seconds(2);
 
+Json Told(const std::vector<IndexAnswer>& answers) {
+  Json list = Json::array();
+  for (const auto& answer : answers) {
+    Json one = Json::object();
+    one["kind"] = Json::string(answer.kind);
+    one["found"] = Json::number(static_cast<std::int64_t>(answer.found));
+    one["took_us"] = Json::number(answer.took.count());
+    list[list.size()] = std::move(one);
+  }
+  return list;
+}
+
 }  // namespace
 
 Json HolderSearch::Holder(const PeerId& peer, const std::string& what) const {
@@ -34,6 +46,7 @@ AdminReply HolderSearch::Answer(const AdminRequest& request) const {
   std::string what = it->second;
   std::optional<Digest> digest;
   Holders holders;
+  std::vector<IndexAnswer> asked;
   if (what.starts_with("sha256:")) {
     auto parsed = ParseDigest(what);
     if (!parsed) return ErrorReply(parsed.error());
@@ -54,13 +67,10 @@ AdminReply HolderSearch::Answer(const AdminRequest& request) const {
     }
   }
   if (digest) {
-    parts_.loop.Ask([&] {
-      for (const auto& holder : parts_.catalog.HoldersOf(*digest)) {
-        holders.emplace(holder.peer, holder.complete ? "complete" : "partial");
-      }
-      return 0;
-    });
-    if (resolve) AskIndexes(*digest, holders);
+    asked.push_back(AskCatalog(*digest, holders));
+    if (resolve) {
+      for (auto& answer : AskIndexes(*digest, holders)) asked.push_back(std::move(answer));
+    }
   }
   Json answer = Json::object();
   answer["what"] = Json::string(what);
@@ -69,7 +79,20 @@ AdminReply HolderSearch::Answer(const AdminRequest& request) const {
     for (const auto& [peer, has] : holders) list[list.size()] = Holder(peer, has);
     return list;
   });
+  answer["asked"] = Told(asked);
   return JsonReply(answer);
+}
+
+IndexAnswer HolderSearch::AskCatalog(const Digest& digest, Holders& holders) const {
+  return parts_.loop.Ask([&]() -> IndexAnswer {
+    const Time begun = parts_.loop.Now();
+    const auto found = parts_.catalog.HoldersOf(digest);
+    const Duration took = parts_.loop.Now() - begun;
+    for (const auto& holder : found) {
+      holders.emplace(holder.peer, holder.complete ? "complete" : "partial");
+    }
+    return {"catalog", found.size(), took};
+  });
 }
 
 std::optional<Digest> HolderSearch::Resolve(const proxy::ImageName& name) const {
@@ -86,11 +109,11 @@ std::optional<Digest> HolderSearch::Resolve(const proxy::ImageName& name) const 
   return heard.get();
 }
 
-void HolderSearch::AskIndexes(const Digest& digest, Holders& holders) const {
+std::vector<IndexAnswer> HolderSearch::AskIndexes(const Digest& digest, Holders& holders) const {
   struct Search {
     std::mutex mutex;
     std::vector<PeerId> found;
-    std::promise<void> done;
+    std::promise<std::vector<IndexAnswer>> done;
   };
   auto search = std::make_shared<Search>();
   parts_.loop.Post([this, search, digest] {
@@ -100,11 +123,13 @@ void HolderSearch::AskIndexes(const Digest& digest, Holders& holders) const {
           const std::lock_guard lock(search->mutex);
           search->found.insert(search->found.end(), peers.begin(), peers.end());
         },
-        [search] { search->done.set_value(); });
+        [search](std::vector<IndexAnswer> answers) { search->done.set_value(std::move(answers)); });
   });
-  search->done.get_future().wait_for(kResolveWait);
+  auto heard = search->done.get_future();
+  const bool all_answered = heard.wait_for(kResolveWait) == std::future_status::ready;
   const std::lock_guard lock(search->mutex);
   for (const auto& peer : search->found) holders.emplace(peer, "by the peer index");
+  return all_answered ? heard.get() : std::vector<IndexAnswer>();
 }
 
 }  // namespace shoal::agent

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "agent/admin_server.h"
 #include "agent/asio_loop.h"
@@ -37,8 +38,10 @@ class HolderSearch {
   using Holders = std::map<PeerId, std::string>;
 
   [[nodiscard]] std::optional<Digest> Resolve(const proxy::ImageName& name) const;
+  // Adds those that the catalog has.
+  [[nodiscard]] IndexAnswer AskCatalog(const Digest& digest, Holders& holders) const;
   // Adds those that the peer indexes name and `holders` lacks.
-  void AskIndexes(const Digest& digest, Holders& holders) const;
+  [[nodiscard]] std::vector<IndexAnswer> AskIndexes(const Digest& digest, Holders& holders) const;
 
   Parts parts_;
 };

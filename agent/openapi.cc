@@ -231,7 +231,13 @@ Json Schemas() {
        {"SearchPage",
         Struct({{"images", Array(Ref("Found"))}, {"next", String()}, {"whole", Boolean()}},
                "`next` is the `after` of the next page; `whole` is false when it was cut short.")},
-       {"Holders", Struct({{"what", String()}, {"holders", Array(Ref("Holder"))}})},
+       {"Holders",
+        Struct(
+            {{"what", String()}, {"holders", Array(Ref("Holder"))}, {"asked", Array(Ref("Asked"))}},
+            "`asked` is empty when it is not known which digest is meant.")},
+       {"Asked", Struct({{"kind", String()}, {"found", Integer()}, {"took_us", Integer()}},
+                        "The catalog or a peer index (lan, rendezvous, dht, static): how many "
+                        "holders it named, and how long it took.")},
        {"Pull", PullSchema()},
        {"Fetch", FetchSchema()}});
 }

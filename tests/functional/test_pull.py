@@ -322,4 +322,9 @@ def test_who_has_asks_further_when_it_is_told_to(rig, faulty):
     found = wait_until("the index knows who fetches it",
                        lambda: b.verb("who-has", layer.digest, "--resolve").stdout)
     assert who in found and "by the peer index" in found
+    asked = b.get(f"/v1/who-has?what={layer.digest}&resolve=true")["asked"]
+    assert [(one["kind"], one["found"]) for one in asked] == [("catalog", 0), ("rendezvous", 1)]
+    assert all(0 <= one["took_us"] < 2_000_000 for one in asked)
+    asked = b.get(f"/v1/who-has?what={image.top.digest}")["asked"]
+    assert [(one["kind"], one["found"]) for one in asked] == [("catalog", 1)]
     connection.close()
