@@ -21,8 +21,10 @@ namespace {
 
 // Datagrams read in a row before other work of the thread gets its turn.
 constexpr int kReadsInARow = 64;
-// After the first answer to a question: others come within this, if they come at all.
-constexpr Duration kSettle = std::chrono::milliseconds(1);
+// After the first answer to a question others come within the time that holders wait and this, for
+// signing and verifying, or within kSettleMax, if they come at all.
+constexpr Duration kSettle = std::chrono::microseconds(300);
+constexpr Duration kSettleMax = std::chrono::milliseconds(1);
 
 }  // namespace
 
@@ -162,7 +164,9 @@ class LanIndex::Impl : public std::enable_shared_from_this<LanIndex::Impl> {
     const bool is_first = it->second.holders.empty();
     it->second.holders.insert_or_assign(answer.holder, *record);
     if (it->second.holders.size() >= kAnswersEnough) return End(answer.key);
-    if (is_first) EndAfter(answer.key, it->second, kSettle);
+    if (!is_first) return;
+    const Duration settle = std::min(kSettleMax, LanAsks::Spread(neighbours_.known()) + kSettle);
+    EndAfter(answer.key, it->second, settle);
   }
 
   void AnswerWhatIsDue() {

@@ -5,12 +5,13 @@
 
 import sys
 
-from . import fetch, index, latency, limits, memory, peers, pull, search, serve, swarm, upstream
+from . import (federation, fetch, index, latency, limits, lookups, memory, peers, pull, search, serve, swarm,
+               upstream)
 from .common import machine, say
 
 BENCHES = {"serve": serve, "fetch": fetch, "pull": pull, "memory": memory, "latency": latency,
            "limits": limits, "upstream": upstream, "search": search, "index": index,
-           "peers": peers}
+           "peers": peers, "lookups": lookups, "federation": federation}
 
 
 def main():

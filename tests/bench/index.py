@@ -24,13 +24,18 @@ RUNS = 3
 FOLDER = ROOT / "build/bench"
 
 
-def build():
-    """The two programs that make the load."""
+def build_load():
     FOLDER.mkdir(parents=True, exist_ok=True)
     release, here = ROOT / "build/release", ROOT / "tests/bench"
     run("g++", "-O2", "-std=c++20", "-I", ROOT, "-o", FOLDER / "index_load",
         here / "index_load.cc", release / "index/libshoal_index.a",
         release / "base/libshoal_base.a", "-lssl", "-lcrypto", "-lcpprest", "-pthread", timeout=300)
+
+
+def build():
+    """The two programs that make the load."""
+    build_load()
+    here = ROOT / "tests/bench"
     plugin = run("which", "grpc_cpp_plugin").stdout.strip()
     run("protoc", "-I", here, f"--cpp_out={FOLDER}", f"--grpc_out={FOLDER}",
         f"--plugin=protoc-gen-grpc={plugin}", here / "etcd.proto")
