@@ -5,8 +5,8 @@
 
 import sys
 
-from . import (federation, fetch, index, latency, limits, lookups, memory, peers, pull, search, serve, swarm,
-               upstream)
+from . import (federation, fetch, index, latency, limits, lookups, memory, peers, pull, search,
+               serve, swarm, upstream)
 from .common import machine, say
 
 BENCHES = {"serve": serve, "fetch": fetch, "pull": pull, "memory": memory, "latency": latency,

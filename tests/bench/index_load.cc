@@ -2,15 +2,18 @@
 // before the clock starts, so that a bench on a small machine measures the server.
 //
 //   index_load [--cert PEM --key PEM] --server ID [--connections N] [--depth N] [--first N]
+//              [--namespace NAME]
 //              ADDRESS PORT register PEERS BLOBS NAMES   NAMES namespaces a request
 //              ADDRESS PORT discover PEERS BLOBS COUNT   of blobs registered by `register`
+//
+// With --namespace each agent registers in this one, and BLOBS is 1.
 //
 // Without a certificate each agent registers on a connection of its own, with its own key, as
 // agents do; N of them have a request under way at once. With one, N connections register for all
 // agents.
 //
-// Prints {"requests", "entries", "seconds", "p50_ms", "p99_ms", "bytes"}; fails on any answer that
-// is not OK.
+// Prints {"requests", "entries", "seconds", "p50_ms", "p99_ms", "bytes", "record_bytes"}; fails on
+// any answer that is not OK. record_bytes: of the last agent's record.
 
 #include <algorithm>
 #include <chrono>
@@ -40,8 +43,9 @@ struct Options {
   Server at;
   std::string server;  // its id
   int connections = 8;
-  int depth = 1;  // requests on one connection that wait for their answers
-  int first = 0;  // peer
+  int depth = 1;   // requests on one connection that wait for their answers
+  int first = 0;   // peer
+  std::string in;  // namespace
   std::string verb;
   int peers = 0;
   int blobs = 0;
@@ -96,6 +100,7 @@ SigningKey KeyOf(int peer) { return SigningKey::FromSeed(SeedOf(peer)); }
 
 // Each blob is held by ten peers.
 std::string NamespaceOf(int peer, int blob, const Options& options) {
+  if (!options.in.empty()) return options.in;
   const std::int64_t all =
       std::max<std::int64_t>(1, std::int64_t{options.peers} * options.blobs / 10);
   const std::int64_t number = (std::int64_t{peer} * options.blobs + blob) % all;
@@ -111,7 +116,8 @@ std::string Post(const std::string& body) {
          std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 
-void AddRegistrations(const Options& options, int peer, std::vector<std::string>& out) {
+// Returns the bytes of the agent's record.
+std::size_t AddRegistrations(const Options& options, int peer, std::vector<std::string>& out) {
   const SigningKey key = KeyOf(peer);
   shoal::index::Record record;
   record.key = key.public_key();
@@ -136,36 +142,38 @@ void AddRegistrations(const Options& options, int peer, std::vector<std::string>
     out.push_back(Post(shoal::index::EncodeRequest(shoal::index::RendezvousVerb::kRegister, request,
                                                    server, key)));
   }
+  return signed_record.envelope().size();
 }
 
 // What is asked over one connection.
 struct Work {
   std::vector<std::string> requests;
   std::unique_ptr<Connection> connection;
+  std::size_t record_bytes = 0;
 };
 
-std::vector<std::string> RequestsOf(const Options& options, int connection) {
-  std::vector<std::string> requests;
+Work WorkOverOne(const Options& options, int connection) {
+  Work work{{}, std::make_unique<Connection>(options.at)};
   if (options.verb == "register") {
     for (int peer = connection; peer < options.peers; peer += options.connections) {
-      AddRegistrations(options, options.first + peer, requests);
+      work.record_bytes = AddRegistrations(options, options.first + peer, work.requests);
     }
-    return requests;
+    return work;
   }
   shoal::Rng rng(static_cast<std::uint64_t>(connection) + 1);
   for (int i = connection; i < options.count; i += options.connections) {
     const auto peer = static_cast<int>(rng.Below(static_cast<std::uint64_t>(options.peers)));
     const auto blob = static_cast<int>(rng.Below(static_cast<std::uint64_t>(options.blobs)));
-    requests.push_back("GET /v1/discover?namespace=" + NamespaceOf(peer, blob, options) +
-                       " HTTP/1.1\r\nHost: bench\r\n\r\n");
+    work.requests.push_back("GET /v1/discover?namespace=" + NamespaceOf(peer, blob, options) +
+                            " HTTP/1.1\r\nHost: bench\r\n\r\n");
   }
-  return requests;
+  return work;
 }
 
 std::vector<Work> WorkOf(const Options& options, int thread) {
   std::vector<Work> all;
   if (options.verb != "register" || !options.at.cert.empty()) {
-    all.push_back({RequestsOf(options, thread), std::make_unique<Connection>(options.at)});
+    all.push_back(WorkOverOne(options, thread));
     return all;
   }
   for (int peer = thread; peer < options.peers; peer += options.connections) {
@@ -173,7 +181,8 @@ std::vector<Work> WorkOf(const Options& options, int thread) {
     const auto seed = SeedOf(options.first + peer);
     at.seed.assign(reinterpret_cast<const char*>(seed.data()), seed.size());
     all.push_back({{}, std::make_unique<Connection>(at)});
-    AddRegistrations(options, options.first + peer, all.back().requests);
+    Work& work = all.back();
+    work.record_bytes = AddRegistrations(options, options.first + peer, work.requests);
   }
   return all;
 }
@@ -181,6 +190,7 @@ std::vector<Work> WorkOf(const Options& options, int thread) {
 struct Counts {
   std::vector<double> times_ms;
   std::size_t bytes = 0;
+  std::size_t record_bytes = 0;
 };
 
 void Run(const Options& options, const std::vector<std::string>& requests, Connection& connection,
@@ -223,6 +233,7 @@ Options Parse(int argc, char** argv) {
     if (word == "--connections") options.connections = std::atoi(value.c_str());
     if (word == "--depth") options.depth = std::atoi(value.c_str());
     if (word == "--first") options.first = std::atoi(value.c_str());
+    if (word == "--namespace") options.in = value;
   }
   if (plain.size() != 6) Fail("six words are needed; see the head of index_load.cc");
   options.at.address = plain[0];
@@ -245,8 +256,10 @@ int main(int argc, char** argv) {
     threads.emplace_back([&, i] {
       const auto all = WorkOf(options, i);
       ready.arrive_and_wait();
+      Counts& mine = counts[static_cast<std::size_t>(i)];
       for (const Work& work : all) {
-        Run(options, work.requests, *work.connection, counts[static_cast<std::size_t>(i)]);
+        mine.record_bytes = work.record_bytes;
+        Run(options, work.requests, *work.connection, mine);
       }
     });
   }
@@ -270,7 +283,7 @@ int main(int argc, char** argv) {
                                 : static_cast<long long>(times.size());
   std::printf(
       "{\"requests\": %zu, \"entries\": %lld, \"seconds\": %.4f, \"p50_ms\": %.3f, \"p99_ms\": "
-      "%.3f, \"bytes\": %zu}\n",
-      times.size(), entries, seconds, at(0.5), at(0.99), bytes);
+      "%.3f, \"bytes\": %zu, \"record_bytes\": %zu}\n",
+      times.size(), entries, seconds, at(0.5), at(0.99), bytes, counts.front().record_bytes);
   return 0;
 }
