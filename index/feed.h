@@ -23,7 +23,6 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "base/digest.h"
@@ -33,6 +32,7 @@
 #include "index/feed_frame.h"
 #include "index/feed_log.h"
 #include "index/feed_message.h"
+#include "index/peer_bag.h"
 #include "index/signing_key.h"
 
 namespace shoal::index {
@@ -160,8 +160,7 @@ class Feed {
   Rng rng_;
   FeedLog log_;
   FeedCounts counts_;
-  std::vector<PeerId> members_;
-  std::unordered_map<PeerId, std::size_t> places_;  // in members_
+  PeerBag members_;
   std::map<PeerId, Link> links_;
   std::map<PeerId, Time> asked_;    // for a link, and when
   std::map<PeerId, Time> refused_;  // until when it is not asked

@@ -68,7 +68,7 @@ bool Feed::IsRefused(Time now, const PeerId& peer) const {
 std::optional<PeerId> Feed::RandomMember(bool may_be_link) {
   if (members_.empty()) return std::nullopt;
   for (int draw = 0; draw < kDrawsMax; ++draw) {
-    const PeerId& peer = members_[rng_.Below(members_.size())];
+    const PeerId& peer = members_.Draw(rng_);
     if (refused_.contains(peer) || asked_.contains(peer)) continue;
     if (may_be_link || !links_.contains(peer)) return peer;
   }
@@ -93,8 +93,7 @@ void Feed::TopUp(Time now, FeedActions& actions) {
 
 void Feed::OnMember(Time now, const PeerId& peer, FeedActions& actions) {
   if (peer == key_.id() || members_.size() >= limits_.members) return;
-  if (!places_.emplace(peer, members_.size()).second) return;
-  members_.push_back(peer);
+  if (!members_.Add(peer)) return;
   if (round_at_ == Time{}) round_at_ = now + limits_.round;
   refused_.erase(peer);
   TopUp(now, actions);
@@ -106,15 +105,7 @@ void Feed::OnMember(Time now, const PeerId& peer, FeedActions& actions) {
 }
 
 void Feed::OnMemberGone(Time now, const PeerId& peer, FeedActions& actions) {
-  const auto it = places_.find(peer);
-  if (it == places_.end()) return;
-  const std::size_t place = it->second;
-  places_.erase(it);
-  if (place + 1 != members_.size()) {
-    members_[place] = members_.back();
-    places_[members_[place]] = place;
-  }
-  members_.pop_back();
+  if (!members_.Remove(peer)) return;
   links_.erase(peer);
   asked_.erase(peer);
   refused_.erase(peer);
@@ -122,7 +113,7 @@ void Feed::OnMemberGone(Time now, const PeerId& peer, FeedActions& actions) {
 }
 
 void Feed::OnSendFailed(Time now, const PeerId& to, FeedActions& actions) {
-  if (!places_.contains(to)) return;
+  if (!members_.contains(to)) return;
   Unlink(now, to, limits_.full);
   TopUp(now, actions);
 }
@@ -144,7 +135,7 @@ void Feed::OnLinkWords(Time now, const PeerId& from, const FeedFrame& frame, Fee
   const bool is_answer = asked_.contains(from);
   // Whom we cannot dial is no neighbour: we could not tell it anything.
   if (!is_answer &&
-      (!places_.contains(from) || links_.size() >= limits_.links_max || IsRefused(now, from))) {
+      (!members_.contains(from) || links_.size() >= limits_.links_max || IsRefused(now, from))) {
     FrameTo(from, actions).unlink = true;
     return;
   }
@@ -283,10 +274,11 @@ std::size_t Feed::pushed_links() const {
 
 void Feed::CheckInvariants() const {
   log_.CheckInvariants();
-  SHOAL_CHECK(members_.size() == places_.size() && members_.size() <= limits_.members);
+  members_.CheckInvariants();
+  SHOAL_CHECK(members_.size() <= limits_.members);
   SHOAL_CHECK(links_.size() <= limits_.links_max + limits_.links_wanted);
   SHOAL_CHECK(missing_.size() <= limits_.missing);
-  for (const auto& [peer, link] : links_) SHOAL_CHECK(places_.contains(peer));
+  for (const auto& [peer, link] : links_) SHOAL_CHECK(members_.contains(peer));
   for (const auto& [peer, until] : refused_) SHOAL_CHECK(refused_end_ <= until);
   for (const auto& [peer, missing] : missing_) SHOAL_CHECK(missing.named_by.size() <= kNamedByMax);
 }

@@ -31,15 +31,14 @@ void Gossip::Ask(const PeerId& peer, bool whole, bool first, GossipActions& out)
 
 void Gossip::AskRandom(bool whole, GossipActions& out) {
   for (int draw = 0; draw < kDrawsMax && !members_.empty(); ++draw) {
-    const PeerId& peer = members_[rng_.Below(members_.size())];
+    const PeerId& peer = members_.Draw(rng_);
     if (!asking_.contains(peer)) return Ask(peer, whole, false, out);
   }
 }
 
 void Gossip::OnMember(Time now, const PeerId& peer, GossipActions& out) {
   if (peer == self_ || members_.size() >= limits_.members) return;
-  if (!places_.emplace(peer, members_.size()).second) return;
-  members_.push_back(peer);
+  if (!members_.Add(peer)) return;
   if (members_.size() == 1) {
     fresh_at_ = now + Spread(limits_.fresh_every);
     whole_at_ = now + Spread(WholeEvery());
@@ -53,15 +52,7 @@ void Gossip::OnMember(Time now, const PeerId& peer, GossipActions& out) {
 }
 
 void Gossip::OnMemberGone(const PeerId& peer) {
-  const auto it = places_.find(peer);
-  if (it == places_.end()) return;
-  const std::size_t place = it->second;
-  places_.erase(it);
-  if (place + 1 != members_.size()) {
-    members_[place] = members_.back();
-    places_[members_[place]] = place;
-  }
-  members_.pop_back();
+  if (!members_.Remove(peer)) return;
   size_.Forget(peer);
   if (!members_.empty()) return;
   fresh_at_ = whole_at_ = kNever;
@@ -72,7 +63,7 @@ void Gossip::OnNames(const PeerId& peer, std::vector<PeerName> names, const View
                      GossipActions& out) {
   const auto it = asking_.find(peer);
   if (it == asking_.end()) return;
-  if (it->second.whole && places_.contains(peer)) {
+  if (it->second.whole && members_.contains(peer)) {
     // Whoever answers is there, whether it says so or not.
     const PeerName own = PeerNameOf(peer);
     const auto place = std::ranges::lower_bound(names, own);
@@ -139,7 +130,8 @@ Time Gossip::NextDeadline() const {
 }
 
 void Gossip::CheckInvariants() const {
-  SHOAL_CHECK(members_.size() == places_.size() && members_.size() <= limits_.members);
+  members_.CheckInvariants();
+  SHOAL_CHECK(members_.size() <= limits_.members);
   SHOAL_CHECK(asking_.size() <= limits_.at_once);
   for (const auto& [peer, asking] : asking_) {
     SHOAL_CHECK(asking.wanted.size() <= kPeerNamesMax);

@@ -5,13 +5,13 @@
 #include <functional>
 #include <map>
 #include <optional>
-#include <unordered_map>
 #include <variant>
 #include <vector>
 
 #include "base/rng.h"
 #include "base/time.h"
 #include "index/network_size.h"
+#include "index/peer_bag.h"
 #include "index/peer_names.h"
 
 namespace shoal::index {
@@ -104,8 +104,7 @@ class Gossip {
   PeerId self_;
   Rng rng_;
   NetworkSizeEstimate size_;
-  std::vector<PeerId> members_;
-  std::unordered_map<PeerId, std::size_t> places_;  // in members_
+  PeerBag members_;
   std::map<PeerId, Asking> asking_;
   int first_asked_ = 0;
   Time fresh_at_ = kNever;
