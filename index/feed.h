@@ -2,7 +2,8 @@
 // each member gets each about once (docs/FEED.md). Says what to send; sends nothing itself.
 //
 // Rules
-// - Neighbours: kLinksWanted are asked for, kLinksMax are taken. Each is pushed to or only named
+// - Neighbours: kLinksWanted are asked for, at a bounded pace, kLinksMax are taken. Each is pushed
+// to or only named
 //   to. A push that was not new turns it to naming, on both sides; asking for what was only named
 //   turns it back.
 // - What was named and has not come within kGraftWait is asked for, from those who named it, one
@@ -41,6 +42,10 @@ struct FeedLimits {
   FeedLogLimits log;
   std::size_t links_wanted = 5;
   std::size_t links_max = 12;
+  // Asked to be neighbours, and then one in every link_ask: who is refused by all (nobody can dial
+  // it, or it is not known yet) does not ask a whole room again and again.
+  std::size_t link_asks = 16;
+  Duration link_ask = std::chrono::seconds(1);
   std::size_t members = 20'000;  // as many as a roster takes
   std::size_t missing = 512;     // writers of whom something was named that is not here
   Duration lazy_wait = std::chrono::milliseconds(200);
@@ -165,6 +170,8 @@ class Feed {
   std::map<PeerId, Time> asked_;    // for a link, and when
   std::map<PeerId, Time> refused_;  // until when it is not asked
   Time refused_end_ = kNever;       // not after the first of these
+  FeedPace asks_;                   // for links
+  Time top_up_at_ = kNever;         // when there are too few, and more may be asked
   std::map<PeerId, Missing> missing_;
   std::set<PeerId> to_name_;  // writers with news
   Time name_at_ = kNever;

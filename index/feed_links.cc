@@ -84,9 +84,15 @@ void Feed::AskForLink(Time now, const PeerId& peer, bool pushed, FeedActions& ac
 }
 
 void Feed::TopUp(Time now, FeedActions& actions) {
+  top_up_at_ = kNever;
   while (links_.size() + asked_.size() < limits_.links_wanted) {
+    if (asks_.NextAt() > now) {
+      top_up_at_ = asks_.NextAt();
+      return;
+    }
     const auto peer = RandomMember(false);
     if (!peer) return;
+    asks_.Take(now, limits_.link_asks, limits_.link_ask);
     AskForLink(now, *peer, true, actions);
   }
 }
@@ -250,6 +256,7 @@ void Feed::OnDeadline(Time now, WallTime wall, FeedActions& actions) {
     });
     TopUp(now, actions);
   }
+  if (top_up_at_ <= now) TopUp(now, actions);
   if (round_at_ <= now && !members_.empty()) Round(now, actions);
 }
 
@@ -258,7 +265,7 @@ Time Feed::NextDeadline() const {
   for (const auto& [writer, missing] : missing_) next = std::min(next, missing.due);
   if (!members_.empty()) next = std::min(next, round_at_);
   if (log_.writers() > 0) next = std::min(next, sweep_at_);
-  return std::min(next, refused_end_);
+  return std::min({next, refused_end_, top_up_at_});
 }
 
 std::vector<PeerId> Feed::Links() const {

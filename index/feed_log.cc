@@ -44,7 +44,7 @@ void FeedLog::Give(Time now, Writer& writer, Standing standing, FeedChanges& cha
   const std::uint64_t sequence = message->word().sequence;
   SHOAL_CHECK(sequence > writer.head);
   writer.head = sequence;
-  writer.pace.Take(now, limits_.messages_at_once);
+  writer.pace.Take(now, limits_.messages_at_once, kFeedStretch);
   for (auto it = writer.standing.begin(); it != writer.standing.end();) {
     const auto next = std::next(it);
     if (it->second.message->word().topic == message->word().topic) Drop(writer, it, changes);

@@ -40,10 +40,10 @@ Error TooMuchSaid(Duration wait) {
                wait};
 }
 
-void FeedPace::Take(Time now, std::size_t messages_max) {
-  SHOAL_CHECK(messages_max >= 1);
-  paid_until_ = std::max(paid_until_, now) + kFeedStretch;
-  next_at_ = paid_until_ - kFeedStretch * static_cast<std::int64_t>(messages_max - 1);
+void FeedPace::Take(Time now, std::size_t at_once, Duration each) {
+  SHOAL_CHECK(at_once >= 1);
+  paid_until_ = std::max(paid_until_, now) + each;
+  next_at_ = paid_until_ - each * static_cast<std::int64_t>(at_once - 1);
 }
 
 }  // namespace shoal::index

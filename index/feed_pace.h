@@ -26,13 +26,13 @@ Result<std::uint64_t> NextFeedNumber(WallTime wall, std::uint64_t head);
 // That no more may be said until `wait` has passed. kRetryLater.
 Error TooMuchSaid(Duration wait);
 
-// Paces what one member takes of one writer, so that numbers saved up do not come all at once.
-// `messages_max` at once, then one in kFeedStretch.
+// So many at once, and then one in every so often: what a member takes of one writer, so that
+// numbers saved up do not come all at once; and whom it asks to be a neighbour.
 class FeedPace {
  public:
   // When the next one may be taken; not after now: at once.
   [[nodiscard]] Time NextAt() const { return next_at_; }
-  void Take(Time now, std::size_t messages_max);
+  void Take(Time now, std::size_t at_once, Duration each);
 
  private:
   Time next_at_{};

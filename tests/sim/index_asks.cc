@@ -74,7 +74,7 @@ void IndexWorld::TellFeeds(std::uint32_t whole, std::uint32_t member, bool lives
   const auto tell = [&](std::uint32_t host) {
     if (!IsMember(host, member)) return;
     if (lives) {
-      feeds_.OnMember(host, member);
+      feeds_.Meet(host, member);
     } else {
       feeds_.OnMemberGone(host, member);
     }

@@ -15,6 +15,7 @@ using std::chrono::seconds;
 constexpr Duration kRoundTripMin = milliseconds(1);
 constexpr std::uint64_t kRoundTripSpreadUs = 3000;
 constexpr Duration kStartSpread = seconds(60);
+
 index::SigningKey KeyOf(std::uint32_t host) {
   index::KeySeed seed{};
   for (int i = 0; i < 4; ++i)
@@ -114,8 +115,9 @@ void IndexWorld::Birth(std::uint32_t place, bool late) {
   const std::uint32_t member = first ? 0 : living_[rng_.Below(living_.size())];
   living_.push_back(host);
   if (!IsWhole(place)) {
-    for (std::uint32_t known : living_) {
-      if (IsMember(host, known)) feeds_.OnMember(host, known);
+    // A real one has met as many within some seconds: each that it asks learns of it.
+    for (const std::uint32_t known : living_) {
+      if (IsMember(host, known)) feeds_.Meet(host, known);
     }
     if (!first && IsWhole(hosts_[member].place)) {
       OnRecord(hosts_[member].place, RecordOf(host));

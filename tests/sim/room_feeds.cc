@@ -36,8 +36,13 @@ void RoomFeeds::Add(const index::SigningKey& key) {
       std::make_unique<index::Feed>(index::FeedLimits{}, "open", key, ports, Rng(rng_.Next())));
 }
 
+void RoomFeeds::Meet(std::uint32_t one, std::uint32_t other) {
+  if (!feeds_[one] || !feeds_[other]) return;
+  OnMember(other, one);
+  OnMember(one, other);
+}
+
 void RoomFeeds::OnMember(std::uint32_t host, std::uint32_t member) {
-  if (!feeds_[host] || host == member) return;
   index::FeedActions actions;
   feeds_[host]->OnMember(engine_.now(), ids_[member], actions);
   Do(host, actions);

@@ -31,7 +31,8 @@ class RoomFeeds {
   // Hosts have numbers from 0, in order.
   void Add(const index::SigningKey& key);
   void Remove(std::uint32_t host) { feeds_[host].reset(); }
-  void OnMember(std::uint32_t host, std::uint32_t member);
+  // Two members know each other now, if they still live.
+  void Meet(std::uint32_t one, std::uint32_t other);
   void OnMemberGone(std::uint32_t host, std::uint32_t member);
   void Say(std::uint32_t host);
 
@@ -56,6 +57,7 @@ class RoomFeeds {
   };
 
   [[nodiscard]] WallTime Wall() const;
+  void OnMember(std::uint32_t host, std::uint32_t member);
   void Do(std::uint32_t host, index::FeedActions& actions);
 
   Engine& engine_;

@@ -112,15 +112,15 @@ TEST(FeedPaceTest, AMemberTakesSoManyAndThenOneInEveryStretch) {
   Time now{1000s};
   for (int i = 0; i < 96; ++i) {
     ASSERT_LE(pace.NextAt(), now) << i;
-    pace.Take(now, 96);
+    pace.Take(now, 96, kFeedStretch);
   }
   EXPECT_EQ(pace.NextAt(), now + kFeedStretch);
   now += kFeedStretch;
-  pace.Take(now, 96);
+  pace.Take(now, 96, kFeedStretch);
   EXPECT_EQ(pace.NextAt(), now + kFeedStretch);
   now += 1h;
   int taken = 0;
-  for (; pace.NextAt() <= now; ++taken) pace.Take(now, 96);
+  for (; pace.NextAt() <= now; ++taken) pace.Take(now, 96, kFeedStretch);
   EXPECT_EQ(taken, 96);
 }
 

@@ -132,6 +132,34 @@ TEST(FeedTest, AMemberThatDiesIsRoutedAround) {
   EXPECT_EQ(rig.Reached(name), 20);
 }
 
+TEST(FeedTest, OneWhomAllRefuseDoesNotAskThemAgainAndAgain) {
+  Feed feed({}, "open", KeyNo(1),
+            {[](const PeerId&, std::string_view) -> Result<WallTime> { return TestWall() + kDay; },
+             [] { return std::string(); }},
+            Rng(1));
+  Time now{1000s};
+  const Time begun = now;
+  std::size_t asked = 0;
+  FeedActions actions;
+  for (int i = 2; i < 302; ++i) feed.OnMember(now, HostNo(i), actions);
+  for (; now < begun + 60s; now = std::max(now, feed.NextDeadline())) {
+    feed.OnDeadline(now, TestWall(), actions);
+    // Each says at once that it will not.
+    while (!actions.sends.empty()) {
+      const PeerId to = actions.sends.back().to;
+      asked += actions.sends.back().frame.link ? 1U : 0U;
+      actions.sends.pop_back();
+      FeedFrame no;
+      no.unlink = true;
+      feed.OnFrame(now, TestWall(), to, no, actions);
+    }
+    feed.CheckInvariants();
+  }
+  // 16, 60, and one of every comparing.
+  EXPECT_GE(asked, 60U);
+  EXPECT_LE(asked, 16U + 60 + 4);
+}
+
 // --- what is refused ---
 
 struct Forger {
