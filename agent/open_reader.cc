@@ -4,11 +4,11 @@
 
 #include <spdlog/spdlog.h>
 
-#include <boost/asio/ip/address.hpp>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "agent/foreign_network.h"
 #include "fetch/transport/http_client.h"
 #include "fetch/transport/peer_client.h"
 #include "index/dial_bound.h"
@@ -26,20 +26,6 @@ using index::RendezvousService;
 
 constexpr int kRecordsAtOnce = 1000;
 constexpr Duration kAskAgain = std::chrono::seconds(5);  // after the service had no answer
-
-// What DialBound counts by; nothing for an endpoint that is not to be dialled. A name could stand
-// for any address, and for another one each time.
-std::optional<std::string> NetworkOf(const index::Endpoint& endpoint) {
-  boost::system::error_code wrong;
-  const auto address = boost::asio::ip::make_address(endpoint.host, wrong);
-  if (wrong || address.is_loopback() || address.is_multicast() || address.is_unspecified()) {
-    return std::nullopt;
-  }
-  if (address.is_v4()) return address.to_string();
-  const auto bytes = address.to_v6().to_bytes();
-  if (address.to_v6().is_v4_mapped()) return std::nullopt;
-  return std::string(bytes.begin(), bytes.begin() + 8);
-}
 
 }  // namespace
 
@@ -136,7 +122,7 @@ class OpenReader::Impl : public std::enable_shared_from_this<Impl> {
     // After a failure another one has its turn.
     const auto turn = static_cast<std::size_t>(view->failures);
     std::optional<std::string> network;
-    if (!endpoints.empty()) network = NetworkOf(endpoints[turn % endpoints.size()]);
+    if (!endpoints.empty()) network = NetworkToDial(endpoints[turn % endpoints.size()]);
     const Time now = loop_.Now();
     const auto verdict = network ? bound_.Ask(now, *network) : index::DialBound::Verdict::kNot;
     if (verdict == index::DialBound::Verdict::kLater) {

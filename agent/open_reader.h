@@ -17,7 +17,7 @@ namespace shoal::agent {
 // - Peers are those registered under the open room, at this server or one that it federates with.
 //   Each is read again every kReadEvery; what changed since then is one small answer.
 // - A record was signed by its peer, and says where it is dialled: only a written address that is
-//   no loopback, multicast or unspecified one is, pinned to the peer's id, inside DialBound.
+//   no host's or link's own (foreign_network.h) is, pinned to the peer's id, inside DialBound.
 // - kHoldingsMax of all, kImagesOfPeerMax of one peer; one that tells of more is not taken up.
 class OpenReader {
  public:

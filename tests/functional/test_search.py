@@ -1,7 +1,12 @@
 """Search: what one host pulled another finds, without a message."""
 
 import json
+import time
 
+import pytest
+
+from rig import web
+from rig.identity import Identity, base64url
 from rig.image import make_image
 from rig.process import wait_until
 from rig.room import make_room, said
@@ -162,3 +167,39 @@ def test_an_index_server_does_not_search_unasked(rig):
     assert server.admin("GET", "/v1/search?q=web").status == 404
     asked = server.verb("search", "--index", "https://127.0.0.1:7383", "web")
     assert asked.returncode == 1 and "rendezvous.search" in asked.stderr
+
+
+def test_an_index_server_dials_nothing_that_is_its_own(rig):
+    """What strangers register may name the server's loopback, or its link's metadata service."""
+    server = rig.index_server("server", rendezvous={"search": True})
+    server.host.run("ip", "address", "add", "169.254.169.254/32", "dev", "lo")
+    stranger = rig.host("stranger")
+    own = {address: server.host.listen(9000, address) for address in
+           ("127.0.0.1", "169.254.169.254")}
+    foreign = stranger.listen(9000, stranger.address)
+
+    def register(name, endpoint):
+        identity = Identity(stranger.folder / name)
+        words = json.dumps({"verb": "register", "server": said(server, "id"),
+                            "sent": int(time.time() * 1000), "namespaces": ["room/open"],
+                            "ttl_s": 300}).encode()
+        body = json.dumps({"request": base64url(words), "record": identity.envelope([endpoint]),
+                           "signature": base64url(identity.sign(b"shoal-rendezvous-v1\n" + words))})
+        answer = web.request(stranger, 7383, "POST", "/v1/register", body=body,
+                             address=server.host.address,
+                             context=web.insecure_context(identity.certificate, identity.key))
+        assert answer.json()["status"] == "OK", answer
+
+    for number, endpoint in enumerate(("127.0.0.1:9000", "169.254.169.254:9000", "[::1]:9000",
+                                       "[::ffff:127.0.0.1]:9000", "localhost:9000")):
+        register(f"liar{number}", endpoint)
+    register("foreign", f"{stranger.address}:9000")
+    foreign.settimeout(60)
+    # The server dials what comes later, so it has looked at the others.
+    foreign.accept()[0].close()
+    foreign.close()
+    for address, listener in own.items():
+        listener.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        listener.close()
