@@ -50,6 +50,7 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 <main>
 <header><h1 id="name">shoal</h1><span class="dim" id="what"></span></header>
 <div class="cards" id="cards"></div>
+<p id="reach"></p>
 <h2>Peers</h2><div class="scroll"><table id="peers"></table></div>
 <h2>Pulls and fetched blobs <span class="dim">&mdash; <span style="color:var(--peers)">peers</span>,
 <span style="color:var(--upstream)">upstream</span>,
@@ -105,6 +106,20 @@ const bar = (total, peers, upstream, local) => {
   return box;
 };
 const short = digest => digest ? digest.slice(0, 19) : "";
+// Whether others can dial this host, through whom else it is reached, and for whom it relays.
+const drawReach = (relay, inRoom) => {
+  const through = relay.through.map(r => r.name + " (" + r.endpoint + ")").join(", ");
+  const lost = relay.dialable === "no" && !through;
+  $("reach").hidden = !inRoom;
+  $("reach").className = lost ? "bad" : "dim";
+  $("reach").textContent = (relay.dialable === "yes" ? "Others can dial this host"
+    : through ? (relay.dialable === "no" ? "Nobody can dial this host; it" : "This host") +
+      " is reached through " + through
+    : lost ? "Nobody can dial this host, and it is reached through no relay"
+    : "No other host has tried to dial this one yet") +
+    (relay.serves ? " · relays for " + relay.places + " of at most " + relay.slots + " others, " +
+      relay.circuits + " connections, " + size(relay.bytes) + " carried" : " · relays for nobody");
+};
 let asked = 0;
 // What is typed is searched; nothing typed shows all.
 async function drawImages() {
@@ -139,9 +154,12 @@ async function draw() {
       const card = document.createElement("div"), b = document.createElement("b");
       card.className = "card"; b.textContent = value; card.append(b, name); return card;
     }));
+    drawReach(s.relay, s.room.length > 0);
+    const nameOf = id => (peers.find(p => p.id === id) || {name: id.slice(0, 12)}).name;
+    const place = p => p.relay ? "through " + nameOf(p.relay) : p.endpoints[0] || "";
     fill($("peers"), [["name"], ["id"], ["endpoint"], ["state"], ["blobs", "n"],
       ["in now", "n"], ["out now", "n"], ["received", "n"], ["sent", "n"]],
-      peers.map(p => [p.name, code(p.id.slice(0, 12)), p.endpoints[0] || "",
+      peers.map(p => [p.name, code(p.id.slice(0, 12)), place(p),
         p.banned_until ? "banned" : p.state, p.blobs, rate(p.rate_in_bps), rate(p.rate_out_bps),
         size(p.bytes_in), size(p.bytes_out)]), "no peer is known yet");
     fill($("pulls"), [["what"], ["state"], ["size", "n"], [""], ["time", "n"], ["sources"]],

@@ -222,6 +222,38 @@ void CheckPeers(const Json& status, const Json& peers, Findings& found) {
   }
 }
 
+// Whether others can dial this host, and what relays do about it.
+void CheckReach(const Json& relay, bool uses_relays, Findings& found) {
+  std::string through;
+  for (const auto& one : relay.at("through").as_array()) {
+    through += (through.empty() ? "" : ", ") + one.at("name").as_string() + " (" +
+               one.at("endpoint").as_string() + ")";
+  }
+  const std::string dialable = relay.at("dialable").as_string();
+  if (dialable == "yes") {
+    found.Ok("reach", "others can dial this host");
+  } else if (!through.empty()) {
+    found.Ok("reach", (dialable == "no" ? "nobody can dial this host; it" : "this host") +
+                          std::string(" is reached through ") + through);
+  } else if (dialable == "no") {
+    found.Bad("reach",
+              std::string("nobody can dial this host, and it is reached through no relay; let "
+                          "7381/tcp through to it") +
+                  (uses_relays ? ", or to another host of its room" : ", or set relay.use = true"));
+  } else {
+    found.Note("reach", "no other host has tried to dial this one yet");
+  }
+  const auto count = [&](const char* member) {
+    return std::to_string(relay.at(member).as_number().to_int64());
+  };
+  if (!relay.at("serves").as_bool()) {
+    found.Note("relay", "for nobody, as relay.serve says");
+  } else {
+    found.Ok("relay", "for " + count("places") + " others of at most " + count("slots") + ", " +
+                          count("circuits") + " connections");
+  }
+}
+
 }  // namespace
 
 Exit Doctor(const Config& config, const AdminClient& agent, const HostsOptions& hosts, bool json) {
@@ -240,6 +272,9 @@ Exit Doctor(const Config& config, const AdminClient& agent, const HostsOptions& 
   if (runs) {
     CheckContainerd(config, status->at("containerd").as_string(), found);
     CheckPeers(*status, *peers, found);
+    if (status->at("room").size() > 0) {
+      CheckReach(status->at("relay"), config.relay.use, found);
+    }
   }
   CheckClock(found);
   CheckDisk(config, runs ? status->at("store").at("bytes").as_number().to_int64() : 0, found);

@@ -3,6 +3,7 @@
 import json
 
 from rig.agent import DATA, MIRROR
+from rig.process import wait_until
 
 LIKELY = {"clock"}  # whether the machine's clock is kept is not the rig's business
 
@@ -26,8 +27,11 @@ def test_a_host_that_is_well(rig):
     assert a.verb("hosts", "install").returncode == 0
     a.wait_peers(1)
     b.wait_peers(1)
+    wait_until("b has dialled a", lambda: a.status()["relay"]["dialable"] == "yes", 30)
     status, found = findings(a)
     assert status == 0, found
+    assert found["reach"] == [("ok", "others can dial this host")]
+    assert found["relay"] == [("ok", "for 0 others of at most 16, 0 connections")]
     for check in set(found) - LIKELY - {"disk"}:
         assert set(states(found, check)) == {"ok"}, (check, found[check])
     assert len(found["port"]) == 3

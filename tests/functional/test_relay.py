@@ -57,6 +57,11 @@ def relay_of(agent):
     return agent.status()["relay"]
 
 
+def doctor(agent):
+    found = json.loads(agent.verb("doctor", "--json").stdout)
+    return {entry["check"]: entry["text"] for entry in found}
+
+
 def wait_reached(agent, through, timeout=30):
     """Waits until the agent holds a place at each of these relays."""
     ids = {one.status()["id"] for one in through}
@@ -97,6 +102,9 @@ def test_two_hosts_that_cannot_dial_each_other(rig, members):
     wait_alive(b, a, relay)
     wait_alive(relay, a, relay)  # through itself
     assert relay_of(relay)["dialable"] != "no" and relay_of(relay)["places"] == 2
+    assert f"nobody can dial this host; it is reached through r ({relay.host.address}:7381)" in \
+        doctor(a)["reach"]
+    assert "for 2 others of at most 16" in doctor(relay)["relay"]
     a.fill(registry, image)
     b.fill(registry, second)
     registry.stop()
