@@ -155,7 +155,8 @@ async function draw() {
       card.className = "card"; b.textContent = value; card.append(b, name); return card;
     }));
     drawReach(s.relay, s.room.length > 0);
-    const nameOf = id => (peers.find(p => p.id === id) || {name: id.slice(0, 12)}).name;
+    const nameOf = id => id === s.id ? "this host"
+      : (peers.find(p => p.id === id) || {name: id.slice(0, 12)}).name;
     const place = p => p.relay ? "through " + nameOf(p.relay) : p.endpoints[0] || "";
     fill($("peers"), [["name"], ["id"], ["endpoint"], ["state"], ["blobs", "n"],
       ["in now", "n"], ["out now", "n"], ["received", "n"], ["sent", "n"]],
