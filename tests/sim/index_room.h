@@ -5,7 +5,8 @@
 // therefore only `whole` hosts have a roster and gossip of their own; a host that has none says,
 // when it is asked whom it knows, what one that has would say. That is right as far as hosts that
 // have been there for a while are alike; compare a run in which all are whole. Every host has its
-// own feed; its members are those of a roster, a part of them in a large room.
+// own feed; its members are those of a roster, 200 of them in a large room, and two members come to
+// know each other at once: on real hosts who asks is known to who is asked a moment later.
 #pragma once
 
 #include <cstdint>
