@@ -110,6 +110,7 @@ void Download::Impl::LookAtHolders() {
     if (time > now_) WakeAt(time);
   };
   if (first_maps_at_ != kNever) at(first_maps_at_);
+  if (!queued_.empty()) at(room_at_);
   for (const int index : holding_) {
     const Holder& holder = holders_[index];
     at(holder.score.usable_at());
@@ -153,6 +154,30 @@ void Download::Impl::AskQueued() {
     AskMap(at, 0);
   }
   room_changed_ = false;
+}
+
+void Download::Impl::MakeRoom() {
+  if (!chain_ || queued_.empty() || now_ < room_at_ || asked_pieces_ >= pipeline_.depth()) return;
+  if (first_maps_ >= kFirstMapsMax * limits_.holders_max) return;
+  int useful = 0;
+  int least = -1;
+  for (const int at : holding_) {
+    const Holder& holder = holders_[at];
+    useful += CanHelp(holder) ? 1 : 0;
+    if (!holder.counted || holder.useful > 0 || lead_ == holder.id) continue;
+    if (least < 0 || holder.known < holders_[least].known) least = at;
+  }
+  const int active = static_cast<int>(holding_.size() + asking_.size());
+  if (least < 0 || active < limits_.holders_max || 2 * useful > limits_.holders_max) return;
+  const bool pays = newcomer_ < 0 || CanHelp(holders_[newcomer_]);
+  room_pause_ = pays ? kRoomPause : std::min(2 * room_pause_, kRoomPauseMax);
+  room_at_ = now_ + room_pause_;
+  WakeAt(room_at_);
+  Withdraw(least, Holder::State::kNot);
+  newcomer_ = queued_[rng_.Below(queued_.size())];
+  ++first_maps_;
+  SetState(newcomer_, Holder::State::kAsking);
+  AskMap(newcomer_, 0);
 }
 
 void Download::Impl::AskMap(int at, std::int32_t known) {
@@ -334,8 +359,14 @@ void Download::Impl::Uncount(Holder& holder) {
   holder.counted = false;
 }
 
+bool Download::Impl::AwaitsFirstMap() const {
+  if (!we_lead_) return AnyFirstMapPending();
+  return std::ranges::any_of(asking_,
+                             [this](int at) { return holders_[at].map_sent <= lead_since_; });
+}
+
 bool Download::Impl::WorthWaiting() const {
-  if (AnyFirstMapPending()) return true;
+  if (AwaitsFirstMap()) return true;
   return std::ranges::any_of(holding_, [&](int at) {
     const Holder& holder = holders_[at];
     if (!holder.counted || !holder.score.MayAsk(now_)) return false;

@@ -65,6 +65,10 @@ inline constexpr Duration kMemberPause = std::chrono::milliseconds(50);
 inline constexpr int kFirstMapsMax = 16;
 inline constexpr int kFirstMapsAnew = 4;
 inline constexpr Duration kFirstMapsTime = std::chrono::milliseconds(100);
+// Where more peers are known than are asked, one that has nothing for us gives its place to another
+// after this; after twice that, and so on, if that one has nothing either.
+inline constexpr Duration kRoomPause = std::chrono::milliseconds(20);
+inline constexpr Duration kRoomPauseMax = std::chrono::seconds(1);
 // A busy holder is asked again not before, and not later than.
 inline constexpr Duration kBusyMin = std::chrono::milliseconds(5);
 inline constexpr Duration kBusyMax = std::chrono::seconds(1);
@@ -234,6 +238,10 @@ class Download::Impl {
   void LookAtHolders();
   void AskQueued();
   void AskMaps();
+  // Asks a peer that was not asked yet in place of one that has nothing for us, if we could ask for
+  // more pieces than our holders have. Members meet those first that came when they did: a large
+  // swarm would fall into groups whose members all have the same.
+  void MakeRoom();
   void AskMap(int holder, std::int32_t known);
   void TakeMap(int holder, const HolderMap& map);
   [[nodiscard]] Duration MapPause(const Holder& holder) const;
@@ -256,6 +264,9 @@ class Download::Impl {
     return holder.counted && holder.useful > 0;
   }
   [[nodiscard]] bool AnyFirstMapPending() const { return !asking_.empty(); }
+  // Somebody may have what we want and has not answered yet. For a lead those that it asked before
+  // it had the lead: in a large swarm that begins further ones, with nothing, ask it all the time.
+  [[nodiscard]] bool AwaitsFirstMap() const;
   // A peer from which something may still come without the upstream; rule 3.
   [[nodiscard]] bool WorthWaiting() const;
   [[nodiscard]] bool PeersStuck() const { return now_ >= peer_progress_at_ + limits_.peer_budget; }
@@ -277,6 +288,8 @@ class Download::Impl {
   void MissLead(const Holder& holder);
   // The lead is lost, and what it alone had: peers bring the rest, but nothing that nobody has.
   [[nodiscard]] bool LeadIsNeeded() const;
+  // Whether somebody has the piece who has not failed since it last delivered.
+  [[nodiscard]] bool IsHeld(PieceIndex piece) const;
   void LoseLead();
   [[nodiscard]] bool WaitsForUpstream() const;
   void EndSwarm(bool whole);
@@ -400,9 +413,12 @@ class Download::Impl {
   std::string marks_;                 // a byte of each: what is searched
   // Most of the peers that we know have nothing for us: what happens at each event looks at lists
   // of those that matter, and at times before which nothing is due.
-  std::vector<int> holding_;     // holders in State::kHolding, ascending
-  std::vector<int> queued_;      // in State::kQueued, ascending
-  std::vector<int> asking_;      // in State::kAsking, ascending
+  std::vector<int> holding_;  // holders in State::kHolding, ascending
+  std::vector<int> queued_;   // in State::kQueued, ascending
+  std::vector<int> asking_;   // in State::kAsking, ascending
+  Time room_at_{};            // no holder gives up its place before
+  Duration room_pause_ = kRoomPause;
+  int newcomer_ = -1;            // who was asked last in place of another
   bool room_changed_ = true;     // those that are queued may have a place now
   Time holders_at_ = kNever;     // nothing is due at any holder before
   std::int64_t first_maps_ = 0;  // asked in vain as far as we know, less those that time brought
@@ -446,6 +462,7 @@ class Download::Impl {
   bool swarm_heard_ = false;   // an arbiter ever answered, or all were silent
   bool swarm_silent_ = false;  // no arbiter answered the last time
   bool we_lead_ = false;
+  Time lead_since_{};  // while we lead
   bool resolving_ = false;
   bool resolved_ = false;
   bool any_map_ = false;  // a holder has ever answered

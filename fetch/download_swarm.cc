@@ -28,6 +28,7 @@ void Download::Impl::OnSwarm(const SwarmView& view) {
   if (we_lead_ && !view.we_lead) {
     LoseLead();
   } else {
+    if (!we_lead_ && view.we_lead) lead_since_ = now_;
     we_lead_ = view.we_lead;
   }
   if (!we_lead_) {
@@ -84,12 +85,23 @@ void Download::Impl::MissLead(const Holder& holder) {
 }
 
 bool Download::Impl::LeadIsNeeded() const {
-  if (!lost_lead_ || lead_ || !chain_ || AnyFirstMapPending()) return false;
+  if (!lost_lead_ || lead_ || !chain_ || AwaitsFirstMap()) return false;
   for (PieceIndex i = have().FirstAbsent(); i.value < have().size();
        i = have().FirstAbsent(i + 1)) {
-    if (picker_.holders(i) == 0 && picker_.asked(i) == 0) return true;
+    if (picker_.asked(i) == 0 && !IsHeld(i)) return true;
   }
   return false;
+}
+
+bool Download::Impl::IsHeld(PieceIndex piece) const {
+  int holders = picker_.holders(piece);
+  if (holders == 0) return false;
+  for (const int at : holding_) {
+    const Holder& holder = holders_[at];
+    if (!holder.counted || holder.score.failures_in_row() == 0) continue;
+    holders -= holder.can.Has(piece) ? 1 : 0;
+  }
+  return holders > 0;
 }
 
 void Download::Impl::LoseLead() {
@@ -100,6 +112,8 @@ void Download::Impl::LoseLead() {
 bool Download::Impl::WishesLead() const {
   if (!limits_.arbitrated || !has_upstream_ || upstream_error_) return false;
   if (upstream_request_ != 0) return true;
+  // Whether it is needed will be known soon: it is not passed around meanwhile.
+  if (we_lead_ && (AwaitsFirstMap() || !Settled())) return true;
   if (now_ < modest_until_) return false;
   // At the start nobody has answered yet: whoever knows of no holder will need a lead.
   return UpstreamWanted() || LeadIsNeeded() || (holders_.empty() && !chain_);

@@ -30,14 +30,14 @@ bool Download::Impl::UpstreamMayTake(PieceIndex piece) const {
 }
 
 bool Download::Impl::UpstreamShouldTake(PieceIndex piece) const {
-  return UpstreamMayTake(piece) && (picker_.holders(piece) == 0 || PeersStuck());
+  return UpstreamMayTake(piece) && (!IsHeld(piece) || PeersStuck());
 }
 
 std::optional<PieceIndex> Download::Impl::UpstreamStart() const {
   const auto look = [&](PieceIndex from, bool unheld) -> std::optional<PieceIndex> {
     for (PieceIndex i = have().FirstAbsent(from); i.value < have().size();
          i = have().FirstAbsent(i + 1)) {
-      if (unheld && picker_.holders(i) > 0) continue;
+      if (unheld && IsHeld(i)) continue;
       if (chain_->Before(i) != nullptr && UpstreamMayTake(i)) return i;
     }
     return std::nullopt;

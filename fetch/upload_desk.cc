@@ -148,10 +148,11 @@ UploadBusy UploadDesk::Refuse(Time now, const PeerId& peer, const Digest& digest
   UploadBusy busy;
   busy.retry = kBusyRetryUnknown;
   if (const auto expected = Expected(length)) {
-    // All slots together end an answer each expected / slots.
-    const auto waiting = static_cast<Duration::rep>(refused_.size());
-    busy.retry = std::clamp(*expected * waiting / (limits_.slots * kTriesPerEnd), kBusyRetryMin,
-                            kBusyRetryMax);
+    // All slots together end an answer each expected / slots. Turns are given one after the other:
+    // a crowd that was refused in one moment must not come back in one moment.
+    const Time turn = std::max(next_turn_, now) + *expected / (limits_.slots * kTriesPerEnd);
+    next_turn_ = std::min(turn, now + kBusyRetryMax);
+    busy.retry = std::max(next_turn_ - now, kBusyRetryMin);
   }
   if (const auto blob = blobs_.find(digest); blob != blobs_.end()) {
     for (const PeerId& other : blob->second.given) {

@@ -8,17 +8,16 @@
 //   Source: Bharambe et al., "Analyzing and Improving a BitTorrent Network's Performance
 //   Mechanisms", INFOCOM 2006 (smartseed).
 // - At most limits.slots answers are under way. An answer that takes more than kSlowAnswerFactor
-// times as
-//   long as answers of its size lately did keeps going without a slot (at most slots *
+//   times as long as answers of its size lately did keeps going without a slot (at most slots *
 //   kSlowAnswerFactor of those; the others keep theirs), so that slow readers cannot shut us.
 //   Nobody has more than limits.slots answers under way, slow ones among them.
 // - While others were refused within kRefusedLately and got nothing since, an asker has at most its
 //   fair share of the slots: slots over the askers seen within kAskedLately, at least one.
 // - Answers up to kSmallAnswer bytes need no slot: they cost less than asking again.
 // - No slot: "busy", with a wait after which asking is worth while (kBusyRetryMin to
-// kBusyRetryMax): such
-//   that about kTriesPerEnd of those who wait ask each time an answer ends. And up to kTryMax peers
-//   that were given pieces of the blob lately, latest first.
+//   kBusyRetryMax). Those that are refused get turns one after the other, about kTriesPerEnd of
+//   them each time an answer ends. And up to kTryMax peers that were given pieces of the blob
+//   lately, latest first.
 // - Counts of a blob are forgotten kCountLife after its last answer began or ended; a full table
 //   forgets the blob of longest ago.
 // - Every call costs O(wanted), and amortized O(log(answers)).
@@ -147,6 +146,7 @@ class UploadDesk {
   // Seconds a mebibyte takes while all slots are busy, smoothed; nullopt until an answer that is
   // not small ended.
   std::optional<double> pace_;
+  Time next_turn_{};  // until then those that were refused have their turns to ask again
 };
 
 }  // namespace shoal::fetch

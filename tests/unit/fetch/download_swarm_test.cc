@@ -3,8 +3,11 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include "fetch/download.h"
+#include "fetch/download_impl.h"
 #include "index/swarm_table.h"
 #include "tests/unit/fetch/download_rig.h"
 
@@ -124,13 +127,118 @@ TEST(DownloadSwarmTest, ALeadThatIsBeingGivenBackAsksNoUpstream) {
   rig.Take<AskSwarm>();
   rig.Member(Peer(1));
   rig.Swarm({.we_lead = true});
-  EXPECT_FALSE(rig.TakeOne<AskSwarm>().wants_lead) << "the member may hold it";
+  rig.AnswerMap(rig.TakeOne<FetchMap>().id, DownloadRig::Whole(8));
+  EXPECT_FALSE(rig.TakeOne<AskSwarm>().wants_lead) << "the member holds it";
   rig.Gone(Peer(1));
   EXPECT_EQ(rig.Count<FetchUpstream>(), 0) << "another may lead by now";
   rig.Swarm({});
   EXPECT_TRUE(rig.TakeOne<AskSwarm>().wants_lead);
   rig.Swarm({.we_lead = true});
   EXPECT_EQ(rig.Count<FetchUpstream>(), 1);
+}
+
+// Else the lead would be passed around until no member comes any more.
+TEST(DownloadSwarmTest, ALeadKeepsTheLeadUntilItKnowsWhetherItIsNeeded) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start();
+  rig.Resolved();
+  rig.Take<AskSwarm>();
+  rig.Member(Peer(1));
+  const FetchMap asked = rig.TakeOne<FetchMap>();
+  rig.Swarm({.we_lead = true});
+  EXPECT_EQ(rig.Count<AskSwarm>(), 0) << "the member may hold it";
+  EXPECT_EQ(rig.Count<FetchUpstream>(), 0);
+  rig.Failed(asked.id, Code::kNotFound);
+  EXPECT_EQ(rig.Count<FetchUpstream>(), 1);
+  EXPECT_EQ(rig.Count<AskSwarm>(), 0);
+}
+
+TEST(DownloadSwarmTest, MembersThatComeLaterDoNotHoldUpALead) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start();
+  rig.Resolved();
+  rig.Take<AskSwarm>();
+  rig.Member(Peer(1));
+  const FetchMap asked = rig.TakeOne<FetchMap>();
+  rig.Swarm({.we_lead = true});
+  rig.Pass(1ms);
+  for (int peer = 2; peer < 10; ++peer) rig.Member(Peer(peer));
+  EXPECT_EQ(rig.Count<FetchUpstream>(), 0) << "the first may hold it";
+  rig.Failed(asked.id, Code::kNotFound);
+  EXPECT_EQ(rig.Count<FetchUpstream>(), 1);
+}
+
+// A host that has more members to ask than places for them, all of which have the same as it.
+struct CrowdRig : DownloadRig {
+  CrowdRig() : DownloadRig(true, Small()) {
+    Start(Peers(1, 7));
+    Resolved();
+    for (const FetchMap& map : Take<FetchMap>()) AnswerMap(map.id, Map("**......"));
+    Swarm({.lead = Peer(99)});
+    GetAll();
+  }
+
+  static DownloadLimits Small() {
+    DownloadLimits limits = Arbitrated();
+    limits.holders_max = 4;
+    return limits;
+  }
+  static std::vector<PeerId> Peers(int first, int end) {
+    std::vector<PeerId> peers;
+    for (int i = first; i < end; ++i) peers.push_back(Peer(i));
+    return peers;
+  }
+  // All that is asked for comes; maps that are asked for again are held back.
+  void GetAll() {
+    for (auto asked = Take<FetchPieces>(); !asked.empty(); asked = Take<FetchPieces>()) {
+      for (const FetchPieces& run : asked) {
+        Piece(run.id, run.first.value);
+        Done(run.id);
+      }
+    }
+    for (const FetchMap& map : Take<FetchMap>()) {
+      if (map.known == 0) firsts.push_back(map);
+    }
+  }
+
+  std::vector<FetchMap> firsts;  // asked for a first map
+};
+
+TEST(DownloadSwarmTest, AHolderWithNothingNewGivesItsPlaceToAnother) {
+  CrowdRig rig;
+  std::set<PeerId> asked;
+  for (int i = 0; i < 20 && rig.download.have().count() == 2; ++i) {
+    for (const FetchMap& map : std::exchange(rig.firsts, {})) {
+      if (map.peer == Peer(99)) continue;
+      asked.insert(map.peer);
+      rig.AnswerMap(map.id, DownloadRig::Map(asked.size() == 2 ? "****...." : "**......"));
+    }
+    rig.GetAll();
+    rig.Pass(kRoomPause);
+    rig.GetAll();
+  }
+  EXPECT_EQ(asked.size(), 2U) << "those that were queued, one after the other";
+  EXPECT_EQ(rig.download.have().count(), 4);
+}
+
+TEST(DownloadSwarmTest, PlacesAreGivenAwayMoreSlowlyWhereNobodyHasMore) {
+  CrowdRig rig;
+  rig.firsts.clear();
+  int asked = 0;
+  int members = 100;
+  for (const Time end = rig.now + 4s; rig.now < end; rig.Pass(10ms)) {
+    rig.Member(Peer(members++));
+    rig.GetAll();
+    for (const FetchMap& map : std::exchange(rig.firsts, {})) {
+      if (map.peer == Peer(99)) continue;
+      ++asked;
+      rig.AnswerMap(map.id, DownloadRig::Map("**......"));
+    }
+    for (int n = rig.Count<AskSwarm>(); n > 0; --n) rig.Swarm({.lead = Peer(99)});
+    rig.Take<AskSwarm>();
+  }
+  EXPECT_GE(asked, 5);
+  EXPECT_LE(asked, 12) << "200 at the first pause";
 }
 
 // Askings in `span`, each answered with `view`; the holder is busy all the time.

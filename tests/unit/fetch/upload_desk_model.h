@@ -154,13 +154,12 @@ class UploadDeskModel {
 
   UploadBusy Refuse(Time now, const PeerId& peer, const Digest& digest, Bytes length) {
     refused_[peer] = now;
-    const auto waiting = std::count_if(refused_.begin(), refused_.end(), [&](const auto& entry) {
-      return entry.second + kRefusedLately >= now;
-    });
     UploadBusy busy{kBusyRetryUnknown, {}};
     if (pace_) {
-      busy.retry = std::clamp(Expected(length) * waiting / (limits_.slots * kTriesPerEnd),
-                              kBusyRetryMin, kBusyRetryMax);
+      if (next_turn_ < now) next_turn_ = now;
+      next_turn_ += Expected(length) / (limits_.slots * kTriesPerEnd);
+      if (next_turn_ > now + kBusyRetryMax) next_turn_ = now + kBusyRetryMax;
+      busy.retry = std::max(kBusyRetryMin, next_turn_ - now);
     }
     for (const Blob& blob : blobs_) {
       if (blob.digest != digest) continue;
@@ -209,6 +208,7 @@ class UploadDeskModel {
   std::map<PeerId, Time> asked_;
   std::map<PeerId, Time> refused_;
   std::optional<double> pace_;
+  Time next_turn_{};
 };
 
 }  // namespace shoal::fetch

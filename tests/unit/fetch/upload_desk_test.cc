@@ -248,11 +248,16 @@ TEST_F(UploadDeskTest, TheWaitFollowsPaceAndCrowd) {
   const Duration alone = Busy(9).retry;
   EXPECT_GE(alone, 400ms / 16);
   EXPECT_LE(alone, 540ms / 16);
-  for (int peer = 10; peer < 19; ++peer) Busy(peer);
-  EXPECT_NEAR(static_cast<double>(Busy(9).retry.count()), static_cast<double>(alone.count()) * 10,
-              10.0);
+  for (int peer = 10; peer < 19; ++peer) {
+    const Duration retry = Busy(peer).retry;
+    EXPECT_NEAR(static_cast<double>(retry.count()), static_cast<double>(alone.count()) * (peer - 8),
+                10.0)
+        << "one after the other";
+  }
   for (int peer = 100; peer < 300; ++peer) Busy(peer);
   EXPECT_EQ(Busy(9).retry, kBusyRetryMax);
+  now += kBusyRetryMax;
+  EXPECT_EQ(Busy(9).retry, alone) << "all have had their turns";
 }
 
 TEST_F(UploadDeskTest, BusyNamesThoseWhoGotPiecesLately) {
