@@ -122,9 +122,10 @@ void IndexWorld::Birth(std::uint32_t place, bool late) {
     if (!first && IsWhole(hosts_[member].place)) {
       OnRecord(hosts_[member].place, RecordOf(host));
     }
-    Introduce(host, 0);
-    return;
   }
+  // Those that a real one asks tell others of it, whether they have a roster here or not.
+  Introduce(host, 0);
+  if (!IsWhole(place)) return;
   Whole& whole = wholes_[place];
   whole = {};
   whole.host = host;
