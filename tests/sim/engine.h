@@ -22,6 +22,7 @@ enum class EventKind : std::uint32_t {
   kDeadline,   // a download wants to be woken; a: fetch, b: its generation
   kPoll,       // questions for maps were held back long enough; a: their line
   kSwarmLate,  // arbiters were given time enough; a: round, b: its generation
+  kSlots,      // a host looks after its connections to the registry; a: host
   kScript,     // what the scenario planned; a: its number
 };
 

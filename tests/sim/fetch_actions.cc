@@ -5,6 +5,7 @@
 #include "tests/sim/catalog.h"
 #include "tests/sim/fetches.h"
 #include "tests/sim/registry.h"
+#include "tests/sim/slots.h"
 #include "tests/sim/swarms.h"
 
 namespace shoal::sim {
@@ -77,6 +78,7 @@ void Fetches::Do(FetchId id, const fetch::FetchUpstream& action) {
   ask.request = action.id;
   ask.first = action.first;
   ask.count = action.count.value_or(0);
+  if (world_.slots) return world_.slots->OnAsk(std::move(ask));
   world_.Send(std::move(ask));
 }
 

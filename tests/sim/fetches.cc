@@ -7,6 +7,7 @@
 #include "tests/sim/givers.h"
 #include "tests/sim/pulls.h"
 #include "tests/sim/registry.h"
+#include "tests/sim/slots.h"
 
 namespace shoal::sim {
 namespace {
@@ -84,15 +85,20 @@ void Fetches::OnDeadline(FetchId id, std::uint32_t generation) {
   fetch->timer_at = kNever;
   if (fetch->download->NextDeadline() > world_.now()) return Plan(id);
   Feed(id, [&](auto& download, auto& out) {
-    Report(*fetch, out);
+    Report(RefOf(id), out);
     download.OnDeadline(world_.now(), out);
   });
 }
 
 // Bytes are looked at when the core wants to be woken, as the real transfer does it.
-void Fetches::Report(Fetch& fetch, fetch::DownloadActions& out) {
+void Fetches::Report(FetchRef ref, fetch::DownloadActions& out) {
+  Fetch& fetch = *Find(ref);
   for (std::size_t i = 0; i < fetch.open.size(); ++i) {
     Open& open = fetch.open[i];
+    if (world_.slots && open.kind == Open::Kind::kUpstream &&
+        world_.slots->Waits(fetch.host, ref, open.id)) {
+      fetch.download->OnWaiting(world_.now(), open.id, out);
+    }
     if (open.answer) open.arrived = world_.givers->Moved(*open.answer);
     if (open.arrived <= open.reported) continue;
     const Bytes more = open.arrived - open.reported;
@@ -122,6 +128,9 @@ void Fetches::Close(FetchId id, fetch::RequestId request) {
   const auto found = std::ranges::find(fetch.open, request, &Open::id);
   if (found == fetch.open.end()) return;
   fetch.pieces_asked -= found->count;
+  if (world_.slots && found->kind == Open::Kind::kUpstream) {
+    world_.slots->OnEnd(fetch.host, RefOf(id), request);
+  }
   *found = fetch.open.back();
   fetch.open.pop_back();
 }

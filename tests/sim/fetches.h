@@ -78,7 +78,7 @@ class Fetches {
   template <class Event>
   void Feed(FetchId id, Event&& event);
   void Plan(FetchId id);
-  void Report(Fetch& fetch, fetch::DownloadActions& out);
+  void Report(FetchRef ref, fetch::DownloadActions& out);
   void Changed(FetchId id);
   void Finish(FetchId id, const std::optional<Error>& error);
   void Drop(FetchId id);

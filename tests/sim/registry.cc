@@ -42,6 +42,8 @@ void Registry::OnAsk(const Message& ask) {
   }
   if (head.error) return world_.Send(std::move(head));
   head.kind = MessageKind::kUpstreamHead;
+  world_.checker.Expect(connections < limits_.bound, world_.now(),
+                        "more connections to the registry than its bound");
   connections_peak_ = std::max(connections_peak_, connections + 1);
   Answer answer;
   answer.from = host_;

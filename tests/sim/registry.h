@@ -14,8 +14,9 @@ struct RegistryLimits {
   Duration first_byte = std::chrono::milliseconds(30);  // token, redirect, lookup
   std::size_t connections_max = 1'000'000;              // more are answered 429
   Duration retry_after = std::chrono::seconds(1);
-  double fails = 0;      // probability that an answer is 500
-  double truncates = 0;  // that an answer ends early
+  std::size_t bound = 1'000'000;  // more break a bound that all hosts have
+  double fails = 0;               // probability that an answer is 500
+  double truncates = 0;           // that an answer ends early
 };
 
 class Registry {

@@ -4,9 +4,12 @@
 
 #include "tests/sim/scenario_list.h"
 #include "tests/sim/scenario_parts.h"
+#include "tests/sim/slots.h"
 
 namespace shoal::sim {
 namespace {
+
+constexpr std::size_t kRegistryBound = 4;
 
 Expectation FlashCrowd(World& world, const Options& options) {
   AddHosts(world, options);
@@ -39,8 +42,7 @@ Expectation Holder(World& world, const Options& options) {
 }
 
 // Each image is wanted by three hosts in the same second.
-Expectation ManyImages(World& world, const Options& options) {
-  AddHosts(world, options);
+Expectation PullEachOnThree(World& world, const Options& options) {
   for (int i = 0; i < options.images; ++i) {
     const ImageId image = AddImage(world, options);
     for (int k = 0; k < 3; ++k) {
@@ -49,6 +51,22 @@ Expectation ManyImages(World& world, const Options& options) {
     }
   }
   return {.upstream_max = 3};
+}
+
+Expectation ManyImages(World& world, const Options& options) {
+  AddHosts(world, options);
+  return PullEachOnThree(world, options);
+}
+
+// As many-images, of a registry that may have few connections, from all hosts together. Each is
+// slower than the registry.
+Expectation BoundedRegistry(World& world, const Options& options) {
+  RegistryLimits registry;
+  registry.bound = kRegistryBound;
+  registry.connection_rate = Rate(options.registry_mbit) / static_cast<double>(kRegistryBound);
+  AddHosts(world, options, registry);
+  world.slots = std::make_unique<Slots>(world, static_cast<int>(kRegistryBound));
+  return PullEachOnThree(world, options);
 }
 
 // Hosts are configured with different piece sizes.
@@ -101,6 +119,11 @@ void AddCalmScenarios(std::vector<Scenario>& all) {
   many.images = 1000;
   many.registry_mbit = 10000;
   all.push_back({"many-images", "1,000 images at once, each on three hosts", many, 4, ManyImages});
+  Options bounded = many;
+  bounded.images = 100;
+  bounded.registry_mbit = 1000;
+  all.push_back({"bounded-registry", "100 images, four connections to the registry in all", bounded,
+                 4, BoundedRegistry});
   Options mixed = cluster;
   mixed.piece_kib = 4096;
   all.push_back({"mixed-pieces", "hosts cut blobs differently", mixed, 64, MixedPieces});

@@ -2,17 +2,20 @@
 
 #include <utility>
 
+#include "tests/sim/slots.h"
+
 namespace shoal::sim {
 namespace {
 
 // As agent/arbiters.h has them.
 constexpr std::size_t kArbiters = 3;
 constexpr Duration kArbiterPatience = std::chrono::milliseconds(100);
+constexpr Duration kSlotArbiterPatience = std::chrono::seconds(1);
 
 }  // namespace
 
-const std::vector<HostId>& Swarms::ArbitersOf(BlobId blob) {
-  const auto known = ranks_.find(blob);
+const std::vector<HostId>& Swarms::ArbitersOf(const Digest& digest) {
+  const auto known = ranks_.find(digest);
   if (known != ranks_.end()) return known->second;
   std::vector<PeerId> living;
   for (HostId host = 0; host < world_.hosts.size(); ++host) {
@@ -20,9 +23,9 @@ const std::vector<HostId>& Swarms::ArbitersOf(BlobId blob) {
       living.push_back(world_.hosts[host].id);
     }
   }
-  std::vector<HostId>& ranked = ranks_[blob];
+  std::vector<HostId>& ranked = ranks_[digest];
   if (const auto server = world_.index_server()) ranked.push_back(*server);
-  for (const PeerId& peer : index::RankArbiters(world_.blobs.digest(blob), living, kArbiters)) {
+  for (const PeerId& peer : index::RankArbiters(digest, living, kArbiters)) {
     ranked.push_back(world_.HostOf(peer));
   }
   return ranked;
@@ -30,11 +33,8 @@ const std::vector<HostId>& Swarms::ArbitersOf(BlobId blob) {
 
 void Swarms::Ask(FetchId id, const fetch::AskSwarm& action) {
   const Fetch& fetch = (*world_.fetches)[id];
-  const std::vector<HostId>& arbiters = ArbitersOf(fetch.blob);
   Round round;
   round.fetch = world_.fetches->RefOf(id);
-  for (const HostId arbiter : arbiters) round.arbiters[round.count++] = arbiter;
-  const std::uint32_t slot = rounds_.Add(std::move(round));
   const index::SwarmAsk ask{.peer = world_.hosts[fetch.host].id,
                             .digest = world_.blobs.digest(fetch.blob),
                             .wants_lead = action.wants_lead,
@@ -43,18 +43,36 @@ void Swarms::Ask(FetchId id, const fetch::AskSwarm& action) {
                             .progress = action.progress,
                             .waiting = action.waiting,
                             .misses_lead = action.misses_lead};
+  Send(fetch.host, fetch.blob, ask, std::move(round), kArbiterPatience);
+}
+
+void Swarms::AskForSlots(HostId host, std::uint32_t life, const index::SlotAsk& slots) {
+  Round round;
+  round.slots_of = host;
+  round.life = life;
+  index::SwarmAsk ask;
+  ask.peer = world_.hosts[host].id;
+  ask.digest = Slots::Key();
+  ask.slots = slots;
+  Send(host, 0, ask, std::move(round), kSlotArbiterPatience);
+}
+
+void Swarms::Send(HostId from, BlobId blob, const index::SwarmAsk& ask, Round round,
+                  Duration patience) {
+  const std::vector<HostId>& arbiters = ArbitersOf(ask.digest);
+  for (const HostId arbiter : arbiters) round.arbiters[round.count++] = arbiter;
+  const std::uint32_t slot = rounds_.Add(std::move(round));
   for (const HostId arbiter : arbiters) {
     Message message;
     message.kind = MessageKind::kSwarmAsk;
-    message.from = fetch.host;
+    message.from = from;
     message.to = arbiter;
-    message.blob = fetch.blob;
+    message.blob = blob;
     message.request = std::uint64_t{rounds_.generation(slot)} << 32 | slot;
     message.swarm_ask = std::make_unique<index::SwarmAsk>(ask);
     world_.Send(std::move(message));
   }
-  world_.Plan(world_.now() + kArbiterPatience, EventKind::kSwarmLate, slot,
-              rounds_.generation(slot));
+  world_.Plan(world_.now() + patience, EventKind::kSwarmLate, slot, rounds_.generation(slot));
 }
 
 void Swarms::OnAsk(const Message& ask) {
@@ -74,7 +92,8 @@ void Swarms::OnAsk(const Message& ask) {
     answer.swarm_answer->lease = index::kLeadLease;
   }
   world_.Send(std::move(answer));
-  const bool fetches = !ask.swarm_ask->whole && !ask.swarm_ask->leaving;
+  const index::SwarmAsk& said = *ask.swarm_ask;
+  const bool fetches = !said.whole && !said.leaving && !said.slots;
   if (fetches && ask.from != ask.to) world_.fetches->OnMembers(ask.to, ask.blob, {ask.from});
 }
 
@@ -105,8 +124,13 @@ void Swarms::Decide(std::uint32_t slot, bool is_late) {
     if (!round.over[first] && !is_late) return;
   }
   const FetchRef fetch = round.fetch;
+  const auto slots_of = round.slots_of;
+  const std::uint32_t life = round.life;
   const auto answer = first < round.count ? std::move(round.answers[first]) : nullptr;
   rounds_.Free(slot);
+  if (slots_of) {
+    return world_.slots->OnAnswer(*slots_of, life, answer ? answer->slots : std::nullopt);
+  }
   world_.fetches->OnSwarm(fetch, answer.get());
 }
 

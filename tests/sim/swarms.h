@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "tests/sim/fetches.h"
@@ -17,6 +18,8 @@ class Swarms {
 
   // A fetch tells its arbiters; Fetches hears of the answer, unless the ask is its last.
   void Ask(FetchId id, const fetch::AskSwarm& action);
+  // A host asks for connections to the registry; Slots hears of the answer.
+  void AskForSlots(HostId host, std::uint32_t life, const index::SlotAsk& slots);
   // At an arbiter; and back at the asker.
   void OnAsk(const Message& ask);
   void OnAnswer(const Message& answer);
@@ -31,18 +34,21 @@ class Swarms {
   static constexpr std::size_t kArbitersMax = 4;
   struct Round {
     FetchRef fetch;
+    std::optional<HostId> slots_of;  // in place of a fetch
+    std::uint32_t life = 0;
     std::size_t count = 0;
     std::array<HostId, kArbitersMax> arbiters{};
     std::array<bool, kArbitersMax> over{};
     std::array<std::unique_ptr<index::SwarmAnswer>, kArbitersMax> answers{};
   };
 
-  const std::vector<HostId>& ArbitersOf(BlobId blob);
+  const std::vector<HostId>& ArbitersOf(const Digest& digest);
+  void Send(HostId from, BlobId blob, const index::SwarmAsk& ask, Round round, Duration patience);
   void Decide(std::uint32_t round, bool is_late);
 
   World& world_;
   Pool<Round> rounds_;
-  std::map<BlobId, std::vector<HostId>> ranks_;
+  std::unordered_map<Digest, std::vector<HostId>> ranks_;
 };
 
 }  // namespace shoal::sim

@@ -9,6 +9,7 @@
 #include "tests/sim/givers.h"
 #include "tests/sim/pulls.h"
 #include "tests/sim/registry.h"
+#include "tests/sim/slots.h"
 #include "tests/sim/swarms.h"
 
 namespace shoal::sim {
@@ -182,6 +183,8 @@ void World::Dispatch(const Event& event) {
       return givers->OnPoll(event.a);
     case EventKind::kSwarmLate:
       return swarms->OnLate(event.a, event.b);
+    case EventKind::kSlots:
+      return slots->OnDue(event.a);
     case EventKind::kScript:
       --script_left_;
       // Taken out: what it does may add to the script.
@@ -204,6 +207,7 @@ void World::Crash(HostId id) {
   host.running = false;
   givers->Crash(id);
   fetches->Crash(id);
+  if (slots) slots->Crash(id);
   // Those that asked it meet a refusal at once, but rosters take their time.
   At(now() + limits.gone_after, [this, id] {
     if (!hosts[id].running) Gone(id);

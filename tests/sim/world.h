@@ -26,6 +26,7 @@ class Fetches;
 class Givers;
 class Pulls;
 class Registry;
+class Slots;
 class Swarms;
 
 struct Latencies {
@@ -98,6 +99,7 @@ class World {
   std::unique_ptr<Fetches> fetches;
   std::unique_ptr<Givers> givers;
   std::unique_ptr<Swarms> swarms;
+  std::unique_ptr<Slots> slots;  // none: the registry has no bound
   std::unique_ptr<Pulls> pulls;
   const WorldLimits limits;
   std::uint64_t message_count = 0;

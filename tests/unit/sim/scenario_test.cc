@@ -53,6 +53,13 @@ TEST(IndexServerTest, LeadsAreReplacedWithOneAsWell) {
   ExpectRight(options, RunScenario(scenario, options));
 }
 
+TEST(IndexServerTest, KeepsABoundOnConnectionsToARegistryAsWell) {
+  const Scenario& scenario = *FindScenario("bounded-registry");
+  Options options = Small(scenario, 2);
+  options.index = true;
+  ExpectRight(options, RunScenario(scenario, options));
+}
+
 INSTANTIATE_TEST_SUITE_P(All, ScenarioTest, testing::ValuesIn(All()), NameOf);
 
 TEST(ReplayTest, TheSameSeedGivesTheSameTrace) {
