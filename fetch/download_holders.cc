@@ -159,16 +159,25 @@ void Download::Impl::AskQueued() {
 void Download::Impl::MakeRoom() {
   if (!chain_ || queued_.empty() || now_ < room_at_ || asked_pieces_ >= pipeline_.depth()) return;
   if (first_maps_ >= kFirstMapsMax * limits_.holders_max) return;
-  int useful = 0;
+  int helpful = 0;
   int least = -1;
+  int busiest = -1;
   for (const int at : holding_) {
     const Holder& holder = holders_[at];
-    useful += CanHelp(holder) ? 1 : 0;
-    if (!holder.counted || holder.useful > 0 || lead_ == holder.id) continue;
-    if (least < 0 || holder.known < holders_[least].known) least = at;
+    helpful += CanHelp(holder) && MayAsk(holder) ? 1 : 0;
+    if (!holder.counted || lead_ == holder.id || holder.asked_pieces > 0) continue;
+    if (holder.useful > 0) {
+      if (now_ < holder.busy_until &&
+          (busiest < 0 || holder.busy_until > holders_[busiest].busy_until)) {
+        busiest = at;
+      }
+    } else if (least < 0 || holder.known < holders_[least].known) {
+      least = at;
+    }
   }
+  if (least < 0) least = busiest;
   const int active = static_cast<int>(holding_.size() + asking_.size());
-  if (least < 0 || active < limits_.holders_max || 2 * useful > limits_.holders_max) return;
+  if (least < 0 || active < limits_.holders_max || 2 * helpful > limits_.holders_max) return;
   const bool pays = newcomer_ < 0 || CanHelp(holders_[newcomer_]);
   room_pause_ = pays ? kRoomPause : std::min(2 * room_pause_, kRoomPauseMax);
   room_at_ = now_ + room_pause_;

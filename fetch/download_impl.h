@@ -65,8 +65,9 @@ inline constexpr Duration kMemberPause = std::chrono::milliseconds(50);
 inline constexpr int kFirstMapsMax = 16;
 inline constexpr int kFirstMapsAnew = 4;
 inline constexpr Duration kFirstMapsTime = std::chrono::milliseconds(100);
-// Where more peers are known than are asked, one that has nothing for us gives its place to another
-// after this; after twice that, and so on, if that one has nothing either.
+// Where more peers are known than are asked, one that has nothing for us, or else the one that is
+// busy for longest, gives its place to another after this; after twice that, and so on, if that one
+// has nothing either.
 inline constexpr Duration kRoomPause = std::chrono::milliseconds(20);
 inline constexpr Duration kRoomPauseMax = std::chrono::seconds(1);
 // A busy holder is asked again not before, and not later than.
@@ -238,9 +239,9 @@ class Download::Impl {
   void LookAtHolders();
   void AskQueued();
   void AskMaps();
-  // Asks a peer that was not asked yet in place of one that has nothing for us, if we could ask for
-  // more pieces than our holders have. Members meet those first that came when they did: a large
-  // swarm would fall into groups whose members all have the same.
+  // Asks a peer that was not asked yet in place of one that has nothing for us, or is busy, if we
+  // could ask for more pieces than our holders give. Members meet those first that came when they
+  // did: a large swarm would fall into groups whose members all have the same.
   void MakeRoom();
   void AskMap(int holder, std::int32_t known);
   void TakeMap(int holder, const HolderMap& map);

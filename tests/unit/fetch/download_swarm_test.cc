@@ -221,6 +221,25 @@ TEST(DownloadSwarmTest, AHolderWithNothingNewGivesItsPlaceToAnother) {
   EXPECT_EQ(rig.download.have().count(), 4);
 }
 
+TEST(DownloadSwarmTest, TheBusiestHolderGivesItsPlaceWhereAllAreBusy) {
+  DownloadRig rig(true, CrowdRig::Small());
+  rig.Start(CrowdRig::Peers(1, 6));
+  rig.Resolved();
+  for (const FetchMap& map : rig.Take<FetchMap>()) rig.AnswerMap(map.id, DownloadRig::Whole(8));
+  std::set<PeerId> busy;
+  for (auto asked = rig.Take<FetchPieces>(); !asked.empty(); asked = rig.Take<FetchPieces>()) {
+    for (const FetchPieces& run : asked) {
+      busy.insert(run.peer);
+      rig.Busy(run.id, run.peer == Peer(2) ? 900ms : 500ms, {});
+    }
+  }
+  EXPECT_EQ(busy.size(), 4U);
+  rig.Pass(kRoomPause);
+  EXPECT_EQ(AskedForMaps(rig), std::set{Peer(5)});
+  rig.download.OnPeerGone(rig.now, Peer(2), rig.actions);
+  EXPECT_EQ(rig.Count<CancelRequest>(), 0) << "it has no place, and nothing is asked of it";
+}
+
 TEST(DownloadSwarmTest, PlacesAreGivenAwayMoreSlowlyWhereNobodyHasMore) {
   CrowdRig rig;
   rig.firsts.clear();
