@@ -14,6 +14,7 @@ struct Arbiters::Round {
   std::vector<Place> places;
   Met met;
   Done done;
+  std::optional<std::size_t> told;  // the rank of the answer that was passed on; the last for none
   bool for_slots = false;
 };
 
@@ -58,13 +59,16 @@ void Arbiters::Take(const std::shared_ptr<Round>& round, std::size_t rank,
 
 // The best ranked of those that answered, as soon as nobody ranks better who still may.
 void Arbiters::Decide(Round& round, bool is_late) {
-  if (!round.done) return;
+  if (round.told && round.for_slots) return;
   const auto first = std::ranges::find_if(round.places, [&](const Round::Place& place) {
-    return place.answer || (!place.over && !is_late);
+    return place.answer || (!place.over && !is_late && !round.told);
   });
-  if (first != round.places.end() && !first->answer) return;
-  const Done done = std::exchange(round.done, nullptr);
-  done(first == round.places.end() ? std::nullopt : first->answer);
+  const bool any = first != round.places.end();
+  if (any && !first->answer) return;
+  const auto rank = static_cast<std::size_t>(first - round.places.begin());
+  if (round.told && rank >= *round.told) return;
+  round.told = rank;
+  round.done(any ? first->answer : std::nullopt);
 }
 
 index::SwarmAnswer Arbiters::OnAsk(const index::SwarmAsk& ask) {

@@ -42,9 +42,11 @@ class Arbiters {
 
   explicit Arbiters(Ports ports) : ports_(std::move(ports)), table_(index::SwarmLimits{}) {}
 
-  // Tells the arbiters of the ask's digest. met: members, as they are named; done: once.
+  // Tells the arbiters of the ask's digest. met: members, as they are named.
   // An index server that answers decides; else the best ranked peer of those that answered within
-  // kArbiterPatience (kSlotArbiterPatience).
+  // kArbiterPatience (kSlotArbiterPatience). done: once, and but for slots again for each answer
+  // that comes later from a better one: two hosts that both lead, because the best arbiter was
+  // slow, should not do so until they ask again.
   void Ask(const index::SwarmAsk& ask, Met met, Done done);
   [[nodiscard]] bool any(const Digest& digest) const {
     return has_server() || !ports_.living(digest).empty();

@@ -214,7 +214,7 @@ void Feed::OnNames(Time now, const PeerId& from, const FeedFrame& frame, FeedAct
 
 void Feed::OnFrame(Time now, WallTime wall, const PeerId& from, const FeedFrame& frame,
                    FeedActions& actions) {
-  if (IsRefused(now, from) && refused_[from] > now + limits_.full) return;  // it lied
+  if (HasLied(now, from)) return;
   OnLinkWords(now, from, frame, actions);
   const bool news = OnMessages(now, wall, from, frame, actions);
   OnNames(now, from, frame, actions);

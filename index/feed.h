@@ -2,10 +2,9 @@
 // each member gets each about once (docs/FEED.md). Says what to send; sends nothing itself.
 //
 // Rules
-// - Neighbours: kLinksWanted are asked for, at a bounded pace, kLinksMax are taken. Each is pushed
-// to or only named
-//   to. A push that was not new turns it to naming, on both sides; asking for what was only named
-//   turns it back.
+// - Neighbours: kLinksWanted are asked for, at a bounded pace, kLinksMax are taken. Who asks is
+//   taken, although it refused us before. Each is pushed to or only named to. A push that was not
+//   new turns it to naming, on both sides; asking for what was only named turns it back.
 // - What was named and has not come within kGraftWait is asked for, from those who named it, one
 //   after the other.
 // - Every kRoundEvery all that is here is compared with a random member, who is taken for a
@@ -142,7 +141,7 @@ class Feed {
   void TopUp(Time now, FeedActions& actions);
   void AskForLink(Time now, const PeerId& peer, bool pushed, FeedActions& actions);
   [[nodiscard]] std::optional<PeerId> RandomMember(bool may_be_link);
-  [[nodiscard]] bool IsRefused(Time now, const PeerId& peer) const;
+  [[nodiscard]] bool HasLied(Time now, const PeerId& peer) const;
 
   void OnLinkWords(Time now, const PeerId& from, const FeedFrame& frame, FeedActions& actions);
   void OnNames(Time now, const PeerId& from, const FeedFrame& frame, FeedActions& actions);

@@ -60,9 +60,10 @@ void Feed::Learn(Link& link, const FeedName& name) {
   }
 }
 
-bool Feed::IsRefused(Time now, const PeerId& peer) const {
+// Refused for longer than one that would not have us.
+bool Feed::HasLied(Time now, const PeerId& peer) const {
   const auto it = refused_.find(peer);
-  return it != refused_.end() && it->second > now;
+  return it != refused_.end() && it->second > now + limits_.full;
 }
 
 std::optional<PeerId> Feed::RandomMember(bool may_be_link) {
@@ -141,10 +142,11 @@ void Feed::OnLinkWords(Time now, const PeerId& from, const FeedFrame& frame, Fee
   const bool is_answer = asked_.contains(from);
   // Whom we cannot dial is no neighbour: we could not tell it anything.
   if (!is_answer &&
-      (!members_.contains(from) || links_.size() >= limits_.links_max || IsRefused(now, from))) {
+      (!members_.contains(from) || links_.size() >= limits_.links_max || HasLied(now, from))) {
     FrameTo(from, actions).unlink = true;
     return;
   }
+  refused_.erase(from);  // it would not have us then, and asks now
   MakeLink(now, from, !frame.prune);
   if (is_answer) return;
   FeedFrame& answer = FrameTo(from, actions);

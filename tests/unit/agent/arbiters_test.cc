@@ -113,8 +113,41 @@ TEST_F(ArbitersTest, ADeadOneIsNotWaitedForLong) {
   ASSERT_EQ(done_, 1);
   EXPECT_EQ(answer_->lead, Peer(201));
   Answer(asked_.at(Ranked()[0]), Says(200));
-  EXPECT_EQ(done_, 1) << "too late to decide";
-  EXPECT_EQ(met_.back(), Peer(200)) << "but not to be met";
+  EXPECT_EQ(met_.back(), Peer(200));
+  EXPECT_EQ(done_, 2) << "its word is better than what was gone by meanwhile";
+  EXPECT_EQ(answer_->lead, Peer(200));
+}
+
+TEST_F(ArbitersTest, AWordThatComesLateFromAWorseOneIsNotPassedOn) {
+  for (int n = 1; n < 100 && (living_.size() < kArbiters || AreWeRanked()); ++n) {
+    living_.push_back(Peer(n));
+  }
+  Make(false);
+  Ask();
+  Answer(asked_.at(Ranked()[1]), Says(201));
+  loop_.Advance(kArbiterPatience);
+  ASSERT_EQ(done_, 1);
+  Answer(asked_.at(Ranked()[2]), Says(202));
+  EXPECT_EQ(done_, 1);
+  EXPECT_EQ(answer_->lead, Peer(201));
+}
+
+TEST_F(ArbitersTest, AWordThatComesAfterAllWereSilentCounts) {
+  living_ = {Peer(1), Peer(2), Peer(3), Peer(4), Peer(5)};
+  Make(true);
+  arbiters_->Ask(
+      {.peer = Peer(0)}, [](const auto&) {},
+      [this](const auto& answer) {
+        ++done_;
+        answer_ = answer;
+      });
+  for (const auto& [peer, done] : std::map(asked_)) Answer(done, std::nullopt);
+  loop_.Advance(kArbiterPatience);
+  ASSERT_EQ(done_, 1);
+  Answer(server_, Says(300));
+  EXPECT_EQ(done_, 2);
+  ASSERT_TRUE(answer_);
+  EXPECT_EQ(answer_->lead, Peer(300));
 }
 
 TEST_F(ArbitersTest, NobodyAnswers) {
