@@ -50,6 +50,14 @@ class ArbitersTest : public ::testing::Test {
       return 0;
     });
   }
+  // None of the arbiters is this host.
+  void AskOthers() {
+    for (int n = 1; n < 100 && (living_.size() < kArbiters || AreWeRanked()); ++n) {
+      living_.push_back(Peer(n));
+    }
+    Make(false);
+    Ask();
+  }
   void Answer(const Arbiters::Done& done, std::optional<index::SwarmAnswer> answer) {
     loop_.Ask([&] {
       done(std::move(answer));
@@ -83,11 +91,7 @@ TEST_F(ArbitersTest, ALoneHostIsItsOwn) {
 
 TEST_F(ArbitersTest, AsksTheBestRankedAndWaitsForTheBest) {
   // So many others that we are none of the best.
-  for (int n = 1; n < 100 && (living_.size() < kArbiters || AreWeRanked()); ++n) {
-    living_.push_back(Peer(n));
-  }
-  Make(false);
-  Ask();
+  AskOthers();
   const auto ranked = Ranked();
   ASSERT_EQ(asked_.size(), kArbiters);
   Answer(asked_.at(ranked[2]), Says(202));
@@ -100,11 +104,7 @@ TEST_F(ArbitersTest, AsksTheBestRankedAndWaitsForTheBest) {
 }
 
 TEST_F(ArbitersTest, ADeadOneIsNotWaitedForLong) {
-  for (int n = 1; n < 100 && (living_.size() < kArbiters || AreWeRanked()); ++n) {
-    living_.push_back(Peer(n));
-  }
-  Make(false);
-  Ask();
+  AskOthers();
   Answer(asked_.at(Ranked()[1]), Says(201));
   Answer(asked_.at(Ranked()[2]), std::nullopt);
   loop_.Advance(kArbiterPatience - milliseconds(1));
@@ -119,11 +119,7 @@ TEST_F(ArbitersTest, ADeadOneIsNotWaitedForLong) {
 }
 
 TEST_F(ArbitersTest, AWordThatComesLateFromAWorseOneIsNotPassedOn) {
-  for (int n = 1; n < 100 && (living_.size() < kArbiters || AreWeRanked()); ++n) {
-    living_.push_back(Peer(n));
-  }
-  Make(false);
-  Ask();
+  AskOthers();
   Answer(asked_.at(Ranked()[1]), Says(201));
   loop_.Advance(kArbiterPatience);
   ASSERT_EQ(done_, 1);
@@ -151,11 +147,7 @@ TEST_F(ArbitersTest, AWordThatComesAfterAllWereSilentCounts) {
 }
 
 TEST_F(ArbitersTest, NobodyAnswers) {
-  for (int n = 1; n < 100 && (living_.size() < kArbiters || AreWeRanked()); ++n) {
-    living_.push_back(Peer(n));
-  }
-  Make(false);
-  Ask();
+  AskOthers();
   for (const auto& [peer, done] : asked_) Answer(done, std::nullopt);
   EXPECT_EQ(done_, 1);
   EXPECT_FALSE(answer_.has_value());

@@ -137,15 +137,21 @@ TEST(DownloadSwarmTest, ALeadThatIsBeingGivenBackAsksNoUpstream) {
   EXPECT_EQ(rig.Count<FetchUpstream>(), 1);
 }
 
-// Else the lead would be passed around until no member comes any more.
-TEST(DownloadSwarmTest, ALeadKeepsTheLeadUntilItKnowsWhetherItIsNeeded) {
-  DownloadRig rig(true, Arbitrated());
+// It leads, and asked a member for its map before it did.
+FetchMap LeadThatAsked(DownloadRig& rig) {
   rig.Start();
   rig.Resolved();
   rig.Take<AskSwarm>();
   rig.Member(Peer(1));
   const FetchMap asked = rig.TakeOne<FetchMap>();
   rig.Swarm({.we_lead = true});
+  return asked;
+}
+
+// Else the lead would be passed around until no member comes any more.
+TEST(DownloadSwarmTest, ALeadKeepsTheLeadUntilItKnowsWhetherItIsNeeded) {
+  DownloadRig rig(true, Arbitrated());
+  const FetchMap asked = LeadThatAsked(rig);
   EXPECT_EQ(rig.Count<AskSwarm>(), 0) << "the member may hold it";
   EXPECT_EQ(rig.Count<FetchUpstream>(), 0);
   rig.Failed(asked.id, Code::kNotFound);
@@ -155,12 +161,7 @@ TEST(DownloadSwarmTest, ALeadKeepsTheLeadUntilItKnowsWhetherItIsNeeded) {
 
 TEST(DownloadSwarmTest, MembersThatComeLaterDoNotHoldUpALead) {
   DownloadRig rig(true, Arbitrated());
-  rig.Start();
-  rig.Resolved();
-  rig.Take<AskSwarm>();
-  rig.Member(Peer(1));
-  const FetchMap asked = rig.TakeOne<FetchMap>();
-  rig.Swarm({.we_lead = true});
+  const FetchMap asked = LeadThatAsked(rig);
   rig.Pass(1ms);
   for (int peer = 2; peer < 10; ++peer) rig.Member(Peer(peer));
   EXPECT_EQ(rig.Count<FetchUpstream>(), 0) << "the first may hold it";
