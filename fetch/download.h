@@ -13,7 +13,8 @@
 //    them is asked elsewhere. The piece named first is at first the one a reader waits for; a peer
 //    that has not delivered yet is asked for one piece only. As many pieces are asked at once, all
 //    holders together, as Pipeline says. A holder that is busy (OnBusy) is asked again when it
-//    said.
+//    said. Where more peers are known than are asked, one that has nothing new, or is busy, gives
+//    its place to another.
 // 2. After Start the shell resolves holders (ResolveHolders); once OnResolved came, or after
 //    limits.resolve, and no holder is known that answers, the upstream is wanted at once.
 // 3. Holders that exist but make no progress (for limits.peer_budget no piece verified, not
@@ -24,8 +25,9 @@
 //    Where there are arbiters (limits.arbitrated) an upstream that is wanted is asked only by the
 //    swarm's lead (AskSwarm, OnSwarm; docs/SWARM.md); by anybody when no arbiter answers
 //    (OnSwarmFailed), or when neither the lead nor anybody else brought a byte for
-//    limits.lead_budget. A lead that loses the lead stops asking the upstream. One that has to wait
-//    for its turn says so, and is waited for (index::kLeadWaitMax).
+//    limits.lead_budget. A lead waits for the maps that it asked for before it led, not for later
+//    ones, and keeps the lead meanwhile. A lead that loses the lead stops asking the upstream. One
+//    that has to wait for its turn says so, and is waited for (index::kLeadWaitMax).
 // 4. A request without a byte for limits.stall (upstream: limits.upstream_stall) is cancelled, its
 //    pieces go elsewhere at once, and its peer is asked nothing for a while (doubling, from
 //    limits.stall up to kPenaltyMax). Any other failure of a peer is treated alike. A request that
@@ -122,8 +124,9 @@ struct FetchUpstream {
 struct CancelRequest {
   RequestId id;
 };
-// Tell the arbiters what we are to this blob; answer with OnSwarm or OnSwarmFailed. One at a time,
-// but for the last, after which nothing is answered.
+// Tell the arbiters what we are to this blob; answer with OnSwarm or OnSwarmFailed. A better
+// arbiter that answers later may be passed on as well (OnSwarm). After the last one nothing is
+// answered.
 struct AskSwarm {
   bool wants_lead = false;
   bool whole = false;

@@ -48,7 +48,8 @@ struct TransferPorts {
       resolve;
   std::function<void(const PeerId&, Duration, const std::string& reason)> ban;
   // Tells the arbiters of the ask's digest (its peer is ours to fill in): calls `met` any number of
-  // times with members, then `done` once, with nothing when none answered. Null: there are none.
+  // times with members, then `done`, with nothing when none answered, and again for an answer that
+  // comes later from a better one. Null: there are none.
   std::function<void(const index::SwarmAsk&, std::function<void(std::vector<PeerId>)> met,
                      std::function<void(std::optional<index::SwarmAnswer>)> done)>
       ask_arbiters;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/index/feed_messages.h"
 #include "tests/unit/index/rooms.h"
 
 namespace shoal::index {
@@ -15,16 +16,7 @@ class FeedLogTest : public testing::Test {
 
   SharedFeedMessage Message(int writer, std::uint64_t sequence, std::uint64_t previous,
                             const std::string& topic, Duration life = 1h) {
-    FeedWord word;
-    word.room = "open";
-    word.sequence = sequence;
-    word.previous = previous;
-    word.written = wall;
-    word.expires = wall + life;
-    word.kind = "test";
-    word.topic = topic;
-    word.body = "{}";
-    return std::make_shared<const FeedMessage>(*FeedMessage::Sign(word, KeyNo(writer), ""));
+    return SignedMessage(KeyNo(writer), sequence, previous, wall, life, topic);
   }
   Result<FeedLog::Taken> Add(const SharedFeedMessage& message) {
     auto taken = log.Add(now, wall, message, message->word().expires, changes);

@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "tests/unit/index/feed_messages.h"
 #include "tests/unit/index/feed_rig.h"
 
 namespace shoal::index {
@@ -13,16 +14,8 @@ namespace {
 class Flooder {
  public:
   SharedFeedMessage Say(std::uint64_t sequence, std::uint64_t previous, WallTime written) {
-    FeedWord word;
-    word.room = "open";
-    word.sequence = sequence;
-    word.previous = previous;
-    word.written = written;
-    word.expires = written + kFeedLifeMax;
-    word.kind = "test";
-    word.topic = "t" + std::to_string(++said_);
-    word.body = "{}";
-    return std::make_shared<const FeedMessage>(*FeedMessage::Sign(word, KeyNo(99), ""));
+    return SignedMessage(KeyNo(99), sequence, previous, written, kFeedLifeMax,
+                         "t" + std::to_string(++said_));
   }
   // `count` messages with the numbers of `ago` and after, each as if written in its time.
   std::vector<SharedFeedMessage> DateBack(WallTime wall, Duration ago, int count) {
