@@ -116,6 +116,7 @@ void Federation::AskServer(Time now, std::size_t place, Out& out) {
   }
   if (!server.is_asked && now >= server.ask_at) {
     server.is_asked = true;
+    server.asked_at = now;
     Ask ask{place, server.life, std::nullopt, 0, 0, Duration(0)};
     if (server.works) {
       ask.whose = server.id;
@@ -349,7 +350,10 @@ void Federation::OnFailed(Time now, const Ask& ask, const std::string& text) {
   Duration wait = limits_.retry_min;
   for (int i = 0; i < failed.failures && wait < limits_.retry_max; ++i) wait *= 2;
   ++failed.failures;
-  failed.ask_at = now + Spread(std::min(wait, limits_.retry_max));
+  // From when it was asked: packets that are dropped cost all of the patience that a question has,
+  // and a link that is whole again shall be used within retry_max.
+  failed.ask_at = std::max(now + Spread(limits_.retry_min),
+                           failed.asked_at + Spread(std::min(wait, limits_.retry_max)));
   for (Server& server : servers_) {
     // Others are asked soon how far they have read it, and it asks no more for them.
     if (server.works) server.servers_at = std::min(server.servers_at, now + limits_.servers_soon);

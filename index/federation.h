@@ -113,6 +113,7 @@ class Federation {
     bool works = false;
     int failures = 0;
     Time ask_at{};
+    Time asked_at{};
     bool is_asked = false;  // for its log, or, while it does not work, how it is
     Time servers_at{};
     bool is_asked_servers = false;

@@ -1,6 +1,7 @@
 #include "index/lan_asks.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "base/json.h"
@@ -36,7 +37,36 @@ bool LanAsks::Budget::Take(Time now, int per_second) {
 }
 
 Duration LanAsks::Spread(std::size_t neighbours) {
+  if (neighbours <= kAnswersEnough) return Duration(0);
   return std::min(kAnswerSpread * static_cast<std::int64_t>(neighbours), kAnswerSpreadMax);
+}
+
+Duration LanAsks::Patience(std::size_t neighbours) const {
+  const Duration least = Spread(neighbours) + kAnswerGrace;
+  if (!took_) return least;
+  return std::clamp(*took_ + 4 * took_apart_, least, Spread(neighbours) + kAnswerGraceMax);
+}
+
+void LanAsks::OnFirstAnswer(Duration took) {
+  if (!took_) {
+    took_ = took;
+    took_apart_ = took / 2;
+    return;
+  }
+  took_apart_ = (3 * took_apart_ + std::chrono::abs(*took_ - took)) / 4;
+  took_ = (7 * *took_ + took) / 8;
+}
+
+void LanAsks::OnEnd(Time now, const Key& key) {
+  const auto node = asking_.extract(key);
+  if (node.empty() || node.mapped().is_answered) return;
+  std::erase_if(ended_, [&](const auto& one) { return now - one.second.when > kLateAnswer; });
+  if (ended_.size() < limits_.asking_max) ended_[key] = node.mapped();
+}
+
+LanAsks::Asking* LanAsks::Ended(Time now, const Key& key) {
+  const auto it = ended_.find(key);
+  return it == ended_.end() || now - it->second.when > kLateAnswer ? nullptr : &it->second;
 }
 
 std::string LanAsks::Sealed(std::string_view member, std::string_view context,
@@ -54,7 +84,8 @@ std::optional<std::string> LanAsks::Ask(Time now, WallTime wall, const Key& key)
   std::erase_if(asked_, [&](const auto& one) { return now - one.second >= limits_.ask_again; });
   asked_[key] = now;
   last_sent_ms_ = std::max(ToUnixMs(wall), last_sent_ms_ + 1);
-  asking_[key] = last_sent_ms_;
+  asking_[key] = {last_sent_ms_, now, false};
+  ended_.erase(key);
   Json payload = Json::object();
   payload["key"] = Json::string(key);
   payload["sent"] = Json::number(last_sent_ms_);
@@ -102,9 +133,10 @@ Result<std::variant<LanQuestion, LanAnswer>> LanAsks::OnParts(Time now, const Pa
   using Heard = std::variant<LanQuestion, LanAnswer>;
   if (parts.from == key_.id()) return Error{Code::kCancelled, "LAN question: our own"};
   const LanQuestion question{parts.asker.value_or(parts.from), parts.asked, parts.sent_ms};
-  const auto ours = asking_.find(parts.asked);
+  const auto asking = asking_.find(parts.asked);
+  Asking* ours = asking == asking_.end() ? Ended(now, parts.asked) : &asking->second;
   const bool is_ours =
-      question.asker == key_.id() && ours != asking_.end() && ours->second == parts.sent_ms;
+      question.asker == key_.id() && ours != nullptr && ours->sent_ms == parts.sent_ms;
   const auto waiting = waiting_.find(question);
   // Only what is of interest costs a verification.
   if (parts.is_answer && !is_ours && waiting == waiting_.end()) {
@@ -126,7 +158,12 @@ Result<std::variant<LanQuestion, LanAnswer>> LanAsks::OnParts(Time now, const Pa
     last_asks_[parts.from] = parts.sent_ms;
     return Heard(question);
   }
-  if (is_ours) return Heard(LanAnswer{parts.from, parts.asked});
+  if (is_ours) {
+    if (!std::exchange(ours->is_answered, true)) OnFirstAnswer(now - ours->when);
+    if (asking != asking_.end()) return Heard(LanAnswer{parts.from, parts.asked});
+    ended_.erase(parts.asked);
+    return Error{Code::kCancelled, "LAN answer: too late"};
+  }
   waiting->second.answered.insert(parts.from);
   if (waiting->second.answered.size() >= kAnswersEnough) waiting_.erase(waiting);
   return Error{Code::kCancelled, "LAN answer: to somebody else"};
@@ -164,6 +201,7 @@ Time LanAsks::NextDeadline() const {
 
 void LanAsks::CheckInvariants() const {
   SHOAL_CHECK(asking_.size() <= limits_.asking_max);
+  SHOAL_CHECK(ended_.size() <= limits_.asking_max);
   SHOAL_CHECK(waiting_.size() <= limits_.waiting_max);
   SHOAL_CHECK(last_asks_.size() <= kAskersMax);
   for (const auto& [question, waiting] : waiting_) {

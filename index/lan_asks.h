@@ -24,10 +24,15 @@ namespace shoal::index {
 inline constexpr std::size_t kAnswersEnough = 3;
 // Holders wait a random time, by which those that come first spare the others: kAnswerSpread for
 // each neighbour, as then few of them answer within the time that an answer takes to be heard.
+// Not at all with so few neighbours, the asker among them, that nobody can be spared.
 inline constexpr Duration kAnswerSpread = std::chrono::microseconds(20);
 inline constexpr Duration kAnswerSpreadMax = std::chrono::milliseconds(20);
-// An answer that has not come this much later will not come: looking up, signing, a busy host.
+// An answer that has not come this much later will not come: looking up, signing, a busy host. Where
+// answers have taken longer lately, as hosts have much to do, we wait as long as these took.
 inline constexpr Duration kAnswerGrace = std::chrono::milliseconds(5);
+inline constexpr Duration kAnswerGraceMax = std::chrono::milliseconds(50);
+// So long an answer that comes too late is still heard, for what it says of the time answers take.
+inline constexpr Duration kLateAnswer = std::chrono::milliseconds(200);
 
 struct AskLimits {
   int asks_per_second = 50;  // of ours; beyond it nobody is asked
@@ -62,6 +67,8 @@ bool IsAskOrAnswer(std::string_view datagram);
 // - Whoever holds what is asked for answers after a random wait of at most Spread(neighbours),
 //   unless kAnswersEnough others have been heard to answer by then.
 // - An answer counts that is to a question of ours which has not ended.
+// - How long we wait follows the time that first answers take, late ones too, as TCP's timer follows
+//   round trips (RFC 6298): who answers late on purpose makes us wait kAnswerGraceMax at most.
 class LanAsks {
  public:
   LanAsks(AskLimits limits, const SigningKey& key, Rng rng);
@@ -69,7 +76,7 @@ class LanAsks {
   // The datagram that asks; nothing when we ask too much, or asked that lately. The question ends
   // with OnEnd.
   std::optional<std::string> Ask(Time now, WallTime wall, const Key& key);
-  void OnEnd(const Key& key) { asking_.erase(key); }
+  void OnEnd(Time now, const Key& key);
 
   // neighbour  whether this is one, known by its beacon.
   // Returns    a question that somebody else asks, to look whether we hold it; an answer to ours.
@@ -91,6 +98,8 @@ class LanAsks {
   void OnDeadline(Time now, std::vector<std::string>& out);
   [[nodiscard]] Time NextDeadline() const;
 
+  // How long a question of ours waits for its first answer.
+  [[nodiscard]] Duration Patience(std::size_t neighbours) const;
   // The longest that a holder waits.
   [[nodiscard]] static Duration Spread(std::size_t neighbours);
   void CheckInvariants() const;
@@ -105,6 +114,11 @@ class LanAsks {
     Key asked;
     std::int64_t sent_ms = 0;
     std::optional<PeerId> asker;  // of an answer
+  };
+  struct Asking {
+    std::int64_t sent_ms = 0;
+    Time when{};
+    bool is_answered = false;
   };
   struct Waiting {
     Time when;
@@ -121,12 +135,17 @@ class LanAsks {
   Result<std::variant<LanQuestion, LanAnswer>> OnParts(Time now, const Parts& parts);
   [[nodiscard]] std::string Sealed(std::string_view member, std::string_view context,
                                    const std::string& payload) const;
+  [[nodiscard]] Asking* Ended(Time now, const Key& key);
+  void OnFirstAnswer(Duration took);
 
   AskLimits limits_;
   SigningKey key_;
   Rng rng_;
-  std::map<Key, std::int64_t> asking_;  // ours, and their `sent`
-  std::map<Key, Time> asked_;           // ours, of the last limits.ask_again or a little longer
+  std::map<Key, Asking> asking_;  // ours
+  std::map<Key, Asking> ended_;   // ours without an answer, for kLateAnswer
+  std::map<Key, Time> asked_;     // ours, of the last limits.ask_again or a little longer
+  std::optional<Duration> took_;  // first answers, smoothed
+  Duration took_apart_{};         // how far they lie apart
   std::map<LanQuestion, Waiting> waiting_;
   std::map<PeerId, std::int64_t> last_asks_;  // of neighbours
   std::int64_t last_sent_ms_ = 0;

@@ -76,14 +76,13 @@ class LanIndex::Impl : public std::enable_shared_from_this<LanIndex::Impl> {
     std::optional<std::string> question;
     if (neighbours_.known() > 0) question = asks_.Ask(SteadyNow(), WallNow(), key);
     if (!question || Send(*question) == 0) {
-      asks_.OnEnd(key);
+      asks_.OnEnd(SteadyNow(), key);
       return Answer({std::move(done)}, {});
     }
     Resolving& resolving = resolving_.try_emplace(key).first->second;
     resolving.done.push_back(std::move(done));
     resolving.timer = std::make_unique<boost::asio::steady_timer>(io_.context());
-    EndAfter(key, resolving,
-             std::min(timeout, LanAsks::Spread(neighbours_.known()) + kAnswerGrace));
+    EndAfter(key, resolving, std::min(timeout, asks_.Patience(neighbours_.known())));
   }
 
   void OnSelf(const SignedRecord& self, std::uint64_t epoch, std::uint64_t head) {
@@ -189,7 +188,7 @@ class LanIndex::Impl : public std::enable_shared_from_this<LanIndex::Impl> {
   }
 
   void End(const Key& key) {
-    asks_.OnEnd(key);
+    asks_.OnEnd(SteadyNow(), key);
     const auto node = resolving_.extract(key);
     if (node.empty()) return;
     std::vector<SignedRecord> records;

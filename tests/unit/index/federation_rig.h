@@ -23,7 +23,6 @@ class FederationRig {
  public:
   static constexpr Duration kLatency = std::chrono::milliseconds(1);
   static constexpr Duration kNewsPause = std::chrono::milliseconds(50);
-  static constexpr Duration kPatience = std::chrono::seconds(1);
 
   // lists  for each server the numbers of those in its list; empty: all of them in each.
   explicit FederationRig(int servers, std::vector<std::vector<int>> lists = {},
@@ -197,6 +196,8 @@ class FederationRig {
   std::function<std::size_t(const std::string&)> wire_bytes = [](const std::string& text) {
     return text.size();
   };
+  // After which a question whose packets are dropped has failed.
+  Duration patience = std::chrono::seconds(1);
   // Without it a server that is killed cannot come back as it was.
   bool keeps_disks = true;
   // Changes what a server answers to the question for another's log.
@@ -305,7 +306,7 @@ class FederationRig {
       At(from).federation->OnFailed(now_, ask, "no answer");
       Do(from, {});
     };
-    After(ask.wait + kPatience, fail);
+    After(ask.wait + patience, fail);
     After(kLatency, [this, from, to, ask, done, life] {
       if (!IsLinked(from, to) && from != to) return;
       const auto reply = [this, from, to, ask, done, life](const std::string& text) {

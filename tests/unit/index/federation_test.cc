@@ -106,10 +106,33 @@ TEST(FederationTest, GoesOnByIncrementsAfterAPartitionHowLongItMayBe) {
   all.insert(all.end(), {200, 201});
   const auto took = rig.RunUntil([&] { return rig.AllFind(kRoom, all); }, minutes(1));
   ASSERT_TRUE(took);
-  EXPECT_LE(*took, seconds(17));
+  EXPECT_LE(*took, seconds(16));
   EXPECT_EQ(rig.traffic.snapshots, 0U);
   // Three changes, to those who did not have them.
   EXPECT_LE(rig.traffic.peers - in_parts, 3U + 2U * 2U + 10U);
+  rig.CheckInvariants();
+}
+
+TEST(FederationTest, AHealedLinkIsUsedWithinTheLongestRetryHoweverLongQuestionsTake) {
+  FederationRig rig(2);
+  rig.patience = seconds(10);
+  const auto reach_each_other = [&] {
+    return rig.federation(0).Servers(rig.wall())[1].works &&
+           rig.federation(1).Servers(rig.wall())[1].works;
+  };
+  rig.Run(seconds(5));
+  ASSERT_TRUE(reach_each_other());
+  for (int cut = 0; cut < 30; ++cut) {
+    rig.Cut(0, 1);
+    rig.Run(minutes(3) +
+            milliseconds(700) * cut);  // heals at another place of an attempt each time
+    ASSERT_FALSE(reach_each_other());
+    rig.Heal(0, 1);
+    const auto took = rig.RunUntil(reach_each_other, minutes(1));
+    ASSERT_TRUE(took);
+    EXPECT_LE(*took, FederationLimits().retry_max + milliseconds(20)) << cut;
+    rig.Run(minutes(1));
+  }
   rig.CheckInvariants();
 }
 

@@ -132,7 +132,7 @@ TEST_F(LanAsksTest, AReplayedQuestionIsDropped) {
 TEST_F(LanAsksTest, AReplayedAnswerIsDropped) {
   const auto answer = AnswerOf(1, Ask(0));
   EXPECT_TRUE(Hear(0, answer).ok());
-  hosts_[0].OnEnd(kBlob);
+  hosts_[0].OnEnd(now_, kBlob);
   EXPECT_EQ(CodeOf(0, answer), Code::kCancelled);
   (void)Ask(0);  // the same question anew has another number
   EXPECT_EQ(CodeOf(0, answer), Code::kCancelled);
@@ -225,14 +225,14 @@ TEST_F(LanAsksTest, WeAskNoMoreThanTheLimit) {
   EXPECT_TRUE(hosts_[0].Ask(now_, Wall(), kBlob + "y"));
   EXPECT_TRUE(hosts_[0].Ask(now_, Wall(), kBlob + "z"));
   EXPECT_FALSE(hosts_[0].Ask(now_, Wall(), kBlob + "too many at once"));
-  hosts_[0].OnEnd(kBlob);
+  hosts_[0].OnEnd(now_, kBlob);
   EXPECT_TRUE(hosts_[0].Ask(now_, Wall(), kBlob));
 }
 
 TEST_F(LanAsksTest, TheSameIsNotAskedAgainAtOnce) {
   LanAsks host({.ask_again = seconds(5)}, KeyNo(7), Rng(7));
   EXPECT_TRUE(host.Ask(now_, Wall(), kBlob));
-  host.OnEnd(kBlob);
+  host.OnEnd(now_, kBlob);
   now_ += milliseconds(4999);
   EXPECT_FALSE(host.Ask(now_, Wall(), kBlob));
   EXPECT_TRUE(host.Ask(now_, Wall(), kBlob + "b"));
@@ -241,9 +241,48 @@ TEST_F(LanAsksTest, TheSameIsNotAskedAgainAtOnce) {
 }
 
 TEST_F(LanAsksTest, WaitsLongerWhereMoreMayAnswer) {
-  EXPECT_EQ(LanAsks::Spread(0), Duration(0));
+  // Beside the asker two others could answer, and three have to before one is spared.
+  EXPECT_EQ(LanAsks::Spread(kAnswersEnough), Duration(0));
+  EXPECT_GT(LanAsks::Spread(kAnswersEnough + 1), Duration(0));
   EXPECT_LT(LanAsks::Spread(100), milliseconds(3));
   EXPECT_EQ(LanAsks::Spread(100'000), kAnswerSpreadMax);
+}
+
+TEST_F(LanAsksTest, WaitsAsLongAsAnswersTakeThatCameTooLate) {
+  const Duration least = LanAsks::Spread(10) + kAnswerGrace;
+  const auto asked = [&](Duration took) {
+    now_ += seconds(1);
+    const auto question = Ask(0);
+    const Time begun = now_;
+    const Duration patience = hosts_[0].Patience(10);
+    const auto answer = AnswerOf(1, question);
+    now_ = begun + took;
+    const bool is_late = took > patience;
+    if (is_late) hosts_[0].OnEnd(begun + patience, kBlob);
+    EXPECT_EQ(Hear(0, answer).ok(), !is_late);
+    hosts_[0].OnEnd(now_, kBlob);
+    return !is_late;
+  };
+  EXPECT_EQ(hosts_[0].Patience(10), least);
+  EXPECT_FALSE(asked(milliseconds(12)));
+  EXPECT_TRUE(asked(milliseconds(12)));  // the next one is heard
+  for (int i = 0; i < 50; ++i) EXPECT_TRUE(asked(milliseconds(1)));
+  EXPECT_EQ(hosts_[0].Patience(10), least);
+  for (int i = 0; i < 50; ++i) asked(milliseconds(150));  // a liar, or one who is of no use
+  EXPECT_EQ(hosts_[0].Patience(10), LanAsks::Spread(10) + kAnswerGraceMax);
+}
+
+TEST_F(LanAsksTest, WhatComesMuchTooLateOrToNobodysQuestionSaysNothing) {
+  const auto answer = AnswerOf(1, Ask(0));
+  hosts_[0].OnEnd(now_, kBlob);
+  now_ += seconds(2);
+  EXPECT_EQ(CodeOf(0, answer), Code::kCancelled);
+  EXPECT_EQ(hosts_[0].Patience(0), kAnswerGrace);
+  // One that nobody answers leaves it as it is.
+  (void)Ask(0);
+  now_ += milliseconds(100);
+  hosts_[0].OnEnd(now_, kBlob);
+  EXPECT_EQ(hosts_[0].Patience(0), kAnswerGrace);
 }
 
 }  // namespace
