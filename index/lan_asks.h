@@ -27,8 +27,8 @@ inline constexpr std::size_t kAnswersEnough = 3;
 // Not at all with so few neighbours, the asker among them, that nobody can be spared.
 inline constexpr Duration kAnswerSpread = std::chrono::microseconds(20);
 inline constexpr Duration kAnswerSpreadMax = std::chrono::milliseconds(20);
-// An answer that has not come this much later will not come: looking up, signing, a busy host. Where
-// answers have taken longer lately, as hosts have much to do, we wait as long as these took.
+// An answer that has not come this much later will not come: looking up, signing, a busy host.
+// Where answers have taken longer lately, as hosts have much to do, we wait as long as these took.
 inline constexpr Duration kAnswerGrace = std::chrono::milliseconds(5);
 inline constexpr Duration kAnswerGraceMax = std::chrono::milliseconds(50);
 // So long an answer that comes too late is still heard, for what it says of the time answers take.
@@ -67,7 +67,8 @@ bool IsAskOrAnswer(std::string_view datagram);
 // - Whoever holds what is asked for answers after a random wait of at most Spread(neighbours),
 //   unless kAnswersEnough others have been heard to answer by then.
 // - An answer counts that is to a question of ours which has not ended.
-// - How long we wait follows the time that first answers take, late ones too, as TCP's timer follows
+// - How long we wait follows the time that first answers take, late ones too, as TCP's timer
+// follows
 //   round trips (RFC 6298): who answers late on purpose makes us wait kAnswerGraceMax at most.
 class LanAsks {
  public:
