@@ -156,6 +156,13 @@ void AddRoomVerbs(CLI::App& app, Options& options, Exit& exit,
   };
   joins(room->add_subcommand("join", "make this host a member"));
   joins(app.add_subcommand("join", "the same as room join"));
+  auto* leave = with_config(room->add_subcommand("leave", "take this host out of a room"));
+  leave->add_option("name", options.room.name, "of the room, or its id")->required();
+  leave->add_option("--admin", options.admin, "address of the agent's status API");
+  leave->callback([&] {
+    exit = WithConfig(
+        options, [&](const Config& c) { return LeaveRoom(c, AgentOf(options, c), options.room); });
+  });
   auto* list = with_config(room->add_subcommand("list", "the rooms that this host is in"));
   list->add_option("--admin", options.admin, "address of the agent's status API");
   list->add_flag("--json", options.json, "the agent's own answer");

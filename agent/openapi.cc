@@ -313,7 +313,8 @@ Json PullPaths(Json paths) {
 Json RoomPaths(Json paths) {
   paths["/v1/rooms"] = Get("The rooms that this host has joined", Array(Ref("Room")));
   paths["/v1/rooms/reload"] =
-      Object({{"post", Operation("Take in what `shoal join` wrote", Content(Anything()))}});
+      Object({{"post", Operation("Take in what `shoal join` and `shoal room leave` wrote",
+                                 Content(Anything()))}});
   paths["/v1/rooms/{id}/feed"] =
       Get("What stands in a room's feed; `id` may be its name, or \"open\"", Array(Ref("Message")),
           {"404"}, {InPath("id")});

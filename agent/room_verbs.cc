@@ -202,6 +202,30 @@ Exit JoinRoom(const Config& config, const AdminClient& agent, const RoomOptions&
   return Exit::kDone;
 }
 
+Exit LeaveRoom(const Config& config, const AdminClient& agent, const RoomOptions& options) {
+  const std::string folder = RoomsFolder(config);
+  auto rooms = index::LoadRooms(folder);
+  if (!rooms) return Fail(rooms.error());
+  std::vector<index::RoomId> found;
+  for (const auto& room : *rooms) {
+    const index::RoomId id = room.membership.room();
+    if (room.facts.name == options.name || id.Hex() == options.name) found.push_back(id);
+  }
+  if (found.empty()) {
+    return Fail({Code::kNotFound, "this host is not in room " + options.name});
+  }
+  if (found.size() > 1) {
+    return Fail({Code::kInvalid, "this host is in " + std::to_string(found.size()) +
+                                     " rooms named " + options.name +
+                                     "; name the one by its id (shoal room list)"});
+  }
+  if (Status gone = index::RemoveRoom(folder, found.front()); !gone) return Fail(gone.error());
+  auto told = agent.Post("/v1/rooms/reload", Json::object());
+  if (!told && told.error().code != Code::kRetryLater) return Fail(told.error());
+  std::printf("left room %s\n", options.name.c_str());
+  return Exit::kDone;
+}
+
 Exit ListRooms(const AdminClient& agent, bool json) {
   auto rooms = agent.Get("/v1/rooms");
   if (!rooms) return Fail(rooms.error());

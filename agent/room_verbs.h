@@ -1,5 +1,5 @@
-// The verbs of rooms: `shoal room create, token, grant, revoke, list` and `shoal join`. Those that
-// need a room's key read it from a file; none of them needs a server.
+// The verbs of rooms: `shoal room create, token, grant, revoke, leave, list` and `shoal join`.
+// Those that need a room's key read it from a file; none of them needs a server.
 #pragma once
 
 #include <string>
@@ -31,6 +31,8 @@ Exit GrantMembership(const Config& config, const RoomOptions& options);
 Exit RevokeMembership(const Config& config, const AdminClient& agent, const RoomOptions& options);
 // Makes this host a member; an agent that runs takes part at once.
 Exit JoinRoom(const Config& config, const AdminClient& agent, const RoomOptions& options);
+// Takes this host out of a room, by its name or id; an agent that runs is out at once.
+Exit LeaveRoom(const Config& config, const AdminClient& agent, const RoomOptions& options);
 Exit ListRooms(const AdminClient& agent, bool json);
 
 }  // namespace shoal::agent

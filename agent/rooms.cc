@@ -46,6 +46,14 @@ Result<bool> Rooms::JoinThoseOnDisk() {
   if (!joined) return joined.error();
   const std::lock_guard lock(mutex_);
   bool changed = false;
+  std::vector<index::RoomId> left;
+  for (const auto& room : members_.rooms()) {
+    const index::RoomId id = room.joined.membership.room();
+    const bool is_there = std::ranges::any_of(
+        *joined, [&](const index::JoinedRoom& each) { return each.membership.room() == id; });
+    if (!is_there) left.push_back(id);
+  }
+  for (const auto& id : left) changed = members_.Leave(id) || changed;
   for (const auto& room : *joined) {
     const index::RoomId id = room.membership.room();
     const auto* known = members_.Find(id);
@@ -86,7 +94,7 @@ index::RoomMask Rooms::RoomsOfAll() const {
   const std::lock_guard lock(mutex_);
   // Those that were joined count, in force or not: a membership that ends must not show to one
   // room what was kept from it while this host was in two.
-  if (members_.rooms().size() + (open_ ? 1 : 0) != 1) return index::kNoRooms;
+  if (members_.joined_count() + (open_ ? 1U : 0U) != 1) return index::kNoRooms;
   return members_.Ours(ports_.wall());
 }
 
@@ -302,6 +310,7 @@ std::vector<Rooms::View> Rooms::List() const {
   const WallTime now = ports_.wall();
   std::vector<View> views;
   for (const auto& room : members_.rooms()) {
+    if (room.is_left) continue;
     const auto& id = room.joined.membership.room();
     views.push_back({room.joined.facts.name, id, members_.OursIn(now, id) != nullptr,
                      room.joined.membership.until(), members_.MemberCount(now, id),
@@ -316,6 +325,7 @@ index::RoomPlaces Rooms::Places() const {
   std::set<std::string> servers;
   std::set<index::Endpoint> fixed;
   for (const auto& room : members_.rooms()) {
+    if (room.is_left) continue;
     const auto& places = room.joined.facts.places;
     servers.insert(places.rendezvous.begin(), places.rendezvous.end());
     fixed.insert(places.fixed.begin(), places.fixed.end());

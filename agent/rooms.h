@@ -40,7 +40,7 @@ class Rooms {
   static Result<std::unique_ptr<Rooms>> Open(const std::string& dir, const PeerId& self, bool open,
                                              Ports ports);
 
-  // Reads again what was joined since. Returns whether there is anything new.
+  // Reads again what was joined or left since. Returns whether there is anything new.
   Result<bool> Reload();
 
   // --- the gate ---

@@ -15,15 +15,24 @@ Error NoSuchRoom() { return {Code::kDenied, "you share no room with this peer"};
 Members::Members(MembersLimits limits, const PeerId& self, bool open)
     : limits_(limits), self_(self), open_(open) {}
 
-const Members::Room* Members::Find(const RoomId& room) const {
+const Members::Room* Members::FindAny(const RoomId& room) const {
   const auto it = std::ranges::find_if(
       rooms_, [&](const Room& each) { return each.joined.membership.room() == room; });
   return it == rooms_.end() ? nullptr : &*it;
 }
 
+const Members::Room* Members::Find(const RoomId& room) const {
+  const Room* found = FindAny(room);
+  return found == nullptr || found->is_left ? nullptr : found;
+}
+
 Members::Room* Members::FindRoom(const RoomId& room) {
   const Room* found = Find(room);
   return found == nullptr ? nullptr : &rooms_[static_cast<std::size_t>(found - rooms_.data())];
+}
+
+std::size_t Members::joined_count() const {
+  return static_cast<std::size_t>(std::ranges::count(rooms_, false, &Room::is_left));
 }
 
 Status Members::Join(const JoinedRoom& room) {
@@ -35,14 +44,32 @@ Status Members::Join(const JoinedRoom& room) {
     known->joined = room;
     return Ok();
   }
-  if (rooms_.size() == kJoinedRoomsMax) {
+  if (joined_count() == kJoinedRoomsMax) {
     return Error{Code::kExhausted, "a host is in at most " + std::to_string(kJoinedRoomsMax) +
-                                       " rooms; leave one first"};
+                                       " rooms; leave one first (shoal room leave)"};
+  }
+  if (const Room* left = FindAny(room.membership.room())) {
+    Room& again = rooms_[static_cast<std::size_t>(left - rooms_.data())];
+    again.joined = room;
+    again.is_left = false;
+    return Ok();
+  }
+  if (rooms_.size() == kRoomsOfALifeMax) {
+    return Error{Code::kExhausted, "this agent has been in " + std::to_string(kRoomsOfALifeMax) +
+                                       " rooms since it started; start it again"};
   }
   const RoomMask bit = kOpenRoomBit << (rooms_.size() + 1);
   rooms_.push_back({room, Revocations(room.facts.key), bit});
   proofs_.emplace_back();
   return Ok();
+}
+
+bool Members::Leave(const RoomId& room) {
+  Room* known = FindRoom(room);
+  if (known == nullptr) return false;
+  known->is_left = true;
+  proofs_[static_cast<std::size_t>(known - rooms_.data())].clear();
+  return true;
 }
 
 Result<bool> Members::OnRevocation(const RoomId& room, std::string_view text) {
@@ -59,7 +86,7 @@ Result<bool> Members::OnRevocation(const RoomId& room, std::string_view text) {
 
 bool Members::InForce(WallTime now, const Room& room) const {
   const Membership& ours = room.joined.membership;
-  return ours.Holds(self_, now).ok() && !room.revocations.Covers(ours);
+  return !room.is_left && ours.Holds(self_, now).ok() && !room.revocations.Covers(ours);
 }
 
 bool Members::HasShown(WallTime now, const RoomId& room, const PeerId& peer,
@@ -155,6 +182,7 @@ RoomMask Members::BitOf(std::string_view name) const {
   if (name == kOpenRoom) return open_ ? kOpenRoomBit : kNoRooms;
   RoomMask found = kNoRooms;
   for (const auto& room : rooms_) {
+    if (room.is_left) continue;
     if (room.joined.membership.room().Hex() == name) return room.bit;
     if (room.joined.facts.name != name) continue;
     if (found != kNoRooms) return kNoRooms;
@@ -173,13 +201,14 @@ std::size_t Members::MemberCount(WallTime now, const RoomId& room) const {
 
 void Members::CheckInvariants() const {
   SHOAL_CHECK(rooms_.size() == proofs_.size());
-  SHOAL_CHECK(rooms_.size() <= kJoinedRoomsMax);
+  SHOAL_CHECK(joined_count() <= kJoinedRoomsMax && rooms_.size() <= kRoomsOfALifeMax);
   RoomMask seen = kOpenRoomBit;
   for (std::size_t i = 0; i < rooms_.size(); ++i) {
     SHOAL_CHECK((seen & rooms_[i].bit) == 0);
     seen |= rooms_[i].bit;
     SHOAL_CHECK(rooms_[i].joined.facts.id() == rooms_[i].joined.membership.room());
     SHOAL_CHECK(proofs_[i].size() <= limits_.peers_max);
+    SHOAL_CHECK(!rooms_[i].is_left || proofs_[i].empty());
     for (const auto& [peer, proof] : proofs_[i]) {
       SHOAL_CHECK(peer != self_ && proof.peer() == peer);
       SHOAL_CHECK(proof.room() == rooms_[i].joined.membership.room());

@@ -7,6 +7,8 @@
 // - A revocation takes effect at once: whom it covers is in the room no more, and is not let in
 //   again by a membership that it covers.
 // - When our own membership ends, or is revoked, nobody is in the room for us, and we in none.
+// - A room that was left is as one that was never joined, but that what was revoked in it is known
+//   when it is joined again.
 // - The open room, where it is on, has everybody.
 // - A room is one bit (RoomMask) for as long as this object lives.
 #pragma once
@@ -30,6 +32,8 @@ namespace shoal::index {
 
 // A host's keyed rooms: their ids must fit into a beacon beside the host's endpoints.
 inline constexpr std::size_t kJoinedRoomsMax = 4;
+// Those that were left among them: each has its bit of a RoomMask until the agent ends.
+inline constexpr std::size_t kRoomsOfALifeMax = 24;
 
 struct MembersLimits {
   std::size_t peers_max = 20'000;  // of a room, as many as a roster takes
@@ -41,14 +45,17 @@ class Members {
     JoinedRoom joined;
     Revocations revocations;
     RoomMask bit = kNoRooms;
+    bool is_left = false;
   };
 
   Members(MembersLimits limits, const PeerId& self, bool open);
 
   // A room that this host has joined, or joins anew with another membership; what is known of its
   // members and revocations stays. Errors: kDenied when the membership is not this host's,
-  // kExhausted beyond kJoinedRoomsMax.
+  // kExhausted beyond kJoinedRoomsMax or kRoomsOfALifeMax.
   Status Join(const JoinedRoom& room);
+  // Whether we were in it.
+  bool Leave(const RoomId& room);
   // Whether it says anything new. Errors: kNotFound for a room that we are not in; else those of
   // Revocations::Add.
   Result<bool> OnRevocation(const RoomId& room, std::string_view text);
@@ -72,7 +79,9 @@ class Members {
   // As records name rooms: "open" and the hex of ids.
   [[nodiscard]] std::vector<std::string> RecordRooms(WallTime now) const;
   [[nodiscard]] const Room* Find(const RoomId& room) const;
+  // Those that were left too.
   [[nodiscard]] const std::vector<Room>& rooms() const { return rooms_; }
+  [[nodiscard]] std::size_t joined_count() const;
   [[nodiscard]] bool open() const { return open_; }
   // "open", or the name of the room with this bit.
   [[nodiscard]] std::string NameOf(RoomMask bit) const;
@@ -87,6 +96,8 @@ class Members {
   using Proofs = std::unordered_map<PeerId, Membership>;
 
   [[nodiscard]] bool InForce(WallTime now, const Room& room) const;
+  // One that was left too.
+  [[nodiscard]] const Room* FindAny(const RoomId& room) const;
   Room* FindRoom(const RoomId& room);
   void DropDead(WallTime now, std::size_t place);
 

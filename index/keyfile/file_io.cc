@@ -44,13 +44,13 @@ Status WriteAll(int fd, std::string_view text, const std::string& path) {
   return Ok();
 }
 
+}  // namespace
+
 Status SyncDir(const std::string& dir) {
   const FileDescriptor fd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (fd.get() < 0 || ::fsync(fd.get()) != 0) return ErrnoError(errno, "sync directory " + dir);
   return Ok();
 }
-
-}  // namespace
 
 FileDescriptor::~FileDescriptor() {
   if (fd_ >= 0) ::close(fd_);

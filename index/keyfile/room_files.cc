@@ -1,6 +1,7 @@
 #include "index/keyfile/room_files.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -66,6 +67,14 @@ Result<std::vector<JoinedRoom>> LoadRooms(const std::string& dir) {
 
 Status SaveRoom(const std::string& dir, const JoinedRoom& room) {
   return WriteFile(FolderOf(dir, room.membership.room()), "room", EncodeJoinedRoom(room));
+}
+
+Status RemoveRoom(const std::string& dir, const RoomId& room) {
+  const std::string folder = FolderOf(dir, room);
+  if (::unlink((folder + "/room").c_str()) != 0) {
+    return ErrnoError(errno, "remove " + folder + "/room");
+  }
+  return SyncDir(folder);
 }
 
 Result<std::vector<std::string>> LoadRevocations(const std::string& dir, const RoomId& room) {

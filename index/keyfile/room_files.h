@@ -14,6 +14,8 @@ namespace shoal::index {
 Result<std::vector<JoinedRoom>> LoadRooms(const std::string& dir);
 // In place of an earlier membership of the same room. On disk when it returns.
 Status SaveRoom(const std::string& dir, const JoinedRoom& room);
+// What was revoked in it stays. Gone from the disk when it returns. Errors: kNotFound.
+Status RemoveRoom(const std::string& dir, const RoomId& room);
 
 // One text each. Errors: kCorrupt, kDenied: without it hosts that were taken out would come back,
 // so nobody should go on.

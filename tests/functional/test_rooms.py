@@ -318,6 +318,31 @@ def test_a_granted_host_joins_and_a_revoked_one_can_be_granted_again(rig):
     wait_until("it is in again", lambda: rooms_of(room.owner, b))
 
 
+def test_a_host_that_leaves_a_room_is_out_at_once_and_can_join_again(rig):
+    image = make_image("team/app")
+    registry = rig.registry()
+    registry.push(image)
+    room = make_room(rig, "a", [registry])
+    b = room.agent(rig, "b", [registry])
+    b.fill(registry, image)
+    room.owner.wait_holders(image.layers[1].digest, 1)
+    assert said(b, "room", "leave", room.name) == "left room team-a"
+    assert b.get("/v1/rooms") == [] and b.status()["room"] == []
+    assert asks(room.owner, b, "/peers").status == 403
+    assert asks(room.owner, b, f"/blobs/{image.layers[1].digest}").status == 403
+    wait_until("its members see that", lambda: room.owner.status()["peers"]["alive"] == 0)
+    room.owner.fill(registry, image)  # from the upstream
+    assert room.owner.bytes()["from_peers"] == 0
+    again = b.verb("room", "leave", room.name)
+    assert again.returncode == 1 and "not in room team-a" in again.stderr
+
+    b.stop()
+    b.start()
+    assert b.status()["room"] == []
+    said(b, "join", room.token())
+    wait_until("it is in again", lambda: rooms_of(room.owner, b) and rooms_of(b, room.owner))
+
+
 def test_a_room_key_is_private_and_never_overwritten(rig):
     agent = rig.agent("a", start=False, room=CLOSED)
     said(agent, "room", "create", "team-a")

@@ -148,6 +148,26 @@ TEST_F(RoomsTest, DamagedRevocationsAreNoRoom) {
   EXPECT_EQ(a_.Open().error().code, Code::kCorrupt);
 }
 
+TEST_F(RoomsTest, WhoLeftARoomSharesNothingUntilItJoinsAgain) {
+  ASSERT_TRUE(a_.Meet(b_, 1).ok());
+  ASSERT_TRUE(b_.Revoke(1, 3).ok());
+  ASSERT_TRUE(index::RemoveRoom(b_.dir_ / "rooms", IdOf(1)).ok());
+  EXPECT_EQ(index::RemoveRoom(b_.dir_ / "rooms", IdOf(1)).error().code, Code::kNotFound);
+  ASSERT_TRUE(b_.rooms_->Reload().value());
+  EXPECT_FALSE(b_.rooms_->Reload().value());
+  EXPECT_FALSE(b_.rooms_->MayShare(HostNo(1), blob_));
+  EXPECT_TRUE(b_.rooms_->List().empty());
+  EXPECT_TRUE(b_.rooms_->RecordRooms().empty());
+  EXPECT_EQ(b_.rooms_->SwarmRoom(blob_), "");
+  EXPECT_EQ(a_.Meet(b_, 1).error().code, Code::kDenied);
+  b_.Join(1);
+  ASSERT_TRUE(b_.rooms_->Reload().value());
+  EXPECT_FALSE(b_.Has(1));
+  ASSERT_TRUE(a_.Meet(b_, 1).ok());
+  EXPECT_TRUE(b_.rooms_->MayShare(HostNo(1), blob_));
+  EXPECT_EQ(c_.Meet(b_, 1).error().code, Code::kDenied);  // as before
+}
+
 TEST_F(RoomsTest, AHostInTwoRoomsSharesNothingWithEither) {
   a_.Join(2);
   EXPECT_TRUE(*a_.rooms_->Reload());

@@ -149,6 +149,44 @@ TEST_F(MembersTest, ARoomThatIsNotOursTakesNoRevocations) {
             Code::kDenied);
 }
 
+TEST_F(MembersTest, ARoomThatWasLeftIsAsOneThatWasNeverJoined) {
+  ASSERT_TRUE(members_.Join(JoinedOf(1)).ok());
+  ASSERT_TRUE(members_.Join(JoinedOf(2, "team-b")).ok());
+  ASSERT_TRUE(Show(1, 2).ok());
+  ASSERT_TRUE(Show(2, 2).ok());
+  const RoomMask before = RoomsOf(2);
+  ASSERT_TRUE(members_.OnRevocation(IdOf(1), SignRevocation(RoomNo(1), HostNo(3), 20)).value());
+  EXPECT_TRUE(members_.Leave(IdOf(1)));
+  EXPECT_FALSE(members_.Leave(IdOf(1)));
+  members_.CheckInvariants();
+  const RoomMask bit = members_.BitOf("team-b");
+  EXPECT_EQ(RoomsOf(2), bit);
+  EXPECT_EQ(members_.Ours(now_), bit);
+  EXPECT_EQ(members_.RecordRooms(now_), std::vector{IdOf(2).Hex()});
+  EXPECT_EQ(members_.BitOf("team-a"), kNoRooms);
+  EXPECT_EQ(members_.BitOf(IdOf(1).Hex()), kNoRooms);
+  EXPECT_EQ(members_.OursIn(now_, IdOf(1)), nullptr);
+  EXPECT_EQ(Show(1, 4).error().code, Code::kDenied);
+  EXPECT_EQ(members_.OnRevocation(IdOf(1), SignRevocation(RoomNo(1), HostNo(5), 20)).error().code,
+            Code::kNotFound);
+  // Joined again it has its bit, nobody in it, and whoever was taken out stays out.
+  ASSERT_TRUE(members_.Join(JoinedOf(1)).ok());
+  EXPECT_EQ(RoomsOf(2), bit);
+  ASSERT_TRUE(Show(1, 2).ok());
+  EXPECT_EQ(RoomsOf(2), before);
+  EXPECT_EQ(Show(1, 3, RoomMade(RoomNo(1), HostNo(3))).error().code, Code::kDenied);
+}
+
+TEST_F(MembersTest, RoomsThatWereLeftMakePlaceForOthers) {
+  for (int room = 1; room <= static_cast<int>(kRoomsOfALifeMax); ++room) {
+    ASSERT_TRUE(members_.Join(JoinedOf(room)).ok()) << room;
+    ASSERT_TRUE(members_.Leave(IdOf(room)));
+  }
+  members_.CheckInvariants();
+  EXPECT_EQ(members_.Join(JoinedOf(99)).error().code, Code::kExhausted);
+  EXPECT_TRUE(members_.Join(JoinedOf(1)).ok());
+}
+
 TEST_F(MembersTest, LimitsHold) {
   EXPECT_EQ(members_.Join(JoinedOf(1, "team-a", 2)).error().code, Code::kDenied);
   for (int room = 1; room <= static_cast<int>(kJoinedRoomsMax); ++room) {
