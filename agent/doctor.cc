@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -14,9 +15,11 @@
 #include <utility>
 #include <vector>
 
+#include "agent/room_verbs.h"
 #include "agent/table.h"
 #include "base/bytes.h"
 #include "base/units.h"
+#include "index/net/io_thread.h"
 #include "index/record.h"
 
 namespace shoal::agent {
@@ -25,6 +28,8 @@ namespace {
 // Below it even manifests do not fit for long.
 constexpr Bytes kDiskLeast{64 << 20};
 constexpr std::size_t kNamesShown = 3;
+// A membership that ends sooner is told of: time to make a token and to bring it to all hosts.
+constexpr Duration kMembershipSoon = std::chrono::hours(7 * 24);
 
 struct Finding {
   std::string check;
@@ -254,6 +259,25 @@ void CheckReach(const Json& relay, bool uses_relays, Findings& found) {
   }
 }
 
+void CheckRooms(const Json& rooms, Findings& found) {
+  for (const auto& room : rooms.as_array()) {
+    const std::string name = room.at("name").as_string();
+    const Duration left = FromUnixMs(room.at("until").as_number().to_int64()) - index::WallNow();
+    if (!room.at("member").as_bool()) {
+      found.Bad("room", name + ": its membership " +
+                            (left > Duration(0) ? "is revoked" : "ended on " + LastDayIn(room)) +
+                            ", so nobody in it shares with this host; run `shoal join` with a new "
+                            "token, or `shoal room leave " +
+                            name + "`");
+    } else if (left < kMembershipSoon) {
+      found.Note("room", name + ": the membership ends on " + LastDayIn(room) +
+                             "; run `shoal join` with a new token before");
+    } else {
+      found.Ok("room", name + ", until " + LastDayIn(room));
+    }
+  }
+}
+
 }  // namespace
 
 Exit Doctor(const Config& config, const AdminClient& agent, const HostsOptions& hosts, bool json) {
@@ -272,6 +296,7 @@ Exit Doctor(const Config& config, const AdminClient& agent, const HostsOptions& 
   if (runs) {
     CheckContainerd(config, status->at("containerd").as_string(), found);
     CheckPeers(*status, *peers, found);
+    if (const auto rooms = agent.Get("/v1/rooms")) CheckRooms(*rooms, found);
     if (status->at("room").size() > 0) {
       CheckReach(status->at("relay"), config.relay.use, found);
     }

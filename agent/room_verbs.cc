@@ -1,6 +1,8 @@
 #include "agent/room_verbs.h"
 
+#include <array>
 #include <charconv>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -226,6 +228,16 @@ Exit LeaveRoom(const Config& config, const AdminClient& agent, const RoomOptions
   return Exit::kDone;
 }
 
+std::string LastDayIn(const Json& room) {
+  const std::chrono::sys_time<std::chrono::milliseconds> until(
+      std::chrono::milliseconds(room.at("until").as_number().to_int64()));
+  const std::chrono::year_month_day day(std::chrono::floor<std::chrono::days>(until));
+  std::array<char, 32> text;
+  std::snprintf(text.data(), text.size(), "%d-%02u-%02u", static_cast<int>(day.year()),
+                static_cast<unsigned>(day.month()), static_cast<unsigned>(day.day()));
+  return text.data();
+}
+
 Exit ListRooms(const AdminClient& agent, bool json) {
   auto rooms = agent.Get("/v1/rooms");
   if (!rooms) return Fail(rooms.error());
@@ -233,10 +245,10 @@ Exit ListRooms(const AdminClient& agent, bool json) {
     std::printf("%s\n", rooms->serialize().c_str());
     return Exit::kDone;
   }
-  Table table({"ROOM", "ID", "MEMBER", "MEMBERS", "REVOKED"});
+  Table table({"ROOM", "ID", "MEMBER", "UNTIL", "MEMBERS", "REVOKED"});
   for (const auto& room : rooms->as_array()) {
     table.Add({room.at("name").as_string(), room.at("id").as_string(),
-               room.at("member").as_bool() ? "yes" : "no, join it anew",
+               room.at("member").as_bool() ? "yes" : "no, join it anew", LastDayIn(room),
                room.at("members").serialize(), room.at("revocations").serialize()});
   }
   std::fputs(table.ToString().c_str(), stdout);

@@ -34,5 +34,7 @@ Exit JoinRoom(const Config& config, const AdminClient& agent, const RoomOptions&
 // Takes this host out of a room, by its name or id; an agent that runs is out at once.
 Exit LeaveRoom(const Config& config, const AdminClient& agent, const RoomOptions& options);
 Exit ListRooms(const AdminClient& agent, bool json);
+// The day on which this host's membership ends, of an entry of /v1/rooms: "2026-12-24", UTC.
+std::string LastDayIn(const Json& room);
 
 }  // namespace shoal::agent

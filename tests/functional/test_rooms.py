@@ -1,6 +1,8 @@
 """Rooms with keys: who shares with whom, and who no longer."""
 
+import json
 import re
+import time
 
 import pytest
 
@@ -341,6 +343,28 @@ def test_a_host_that_leaves_a_room_is_out_at_once_and_can_join_again(rig):
     assert b.status()["room"] == []
     said(b, "join", room.token())
     wait_until("it is in again", lambda: rooms_of(room.owner, b) and rooms_of(b, room.owner))
+
+
+def test_it_is_told_when_a_membership_ends(rig):
+    def finding(agent):
+        return [(one["state"], one["text"]) for one in json.loads(agent.verb("doctor",
+                "--json").stdout) if one["check"] == "room"]
+
+    def day(agent):
+        until = agent.get("/v1/rooms")[0]["until"] / 1000
+        return time.strftime("%Y-%m-%d", time.gmtime(until))
+
+    room = make_room(rig, "a")
+    assert finding(room.owner) == [("ok", f"team-a, until {day(room.owner)}")]
+    assert day(room.owner) in room.owner.verb("room", "list").stdout
+    b = room.agent(rig, "b", token=room.token("--expires", "100h"))
+    ((state, text),) = finding(b)
+    assert state == "note" and f"ends on {day(b)}" in text
+    wait_until("they have met", lambda: rooms_of(room.owner, b) and rooms_of(b, room.owner))
+    room.revoke(b)
+    wait_until("it has heard of it", lambda: not b.get("/v1/rooms")[0]["member"])
+    ((state, text),) = finding(b)
+    assert state == "bad" and "is revoked" in text and "shoal room leave team-a" in text
 
 
 def test_a_room_key_is_private_and_never_overwritten(rig):
