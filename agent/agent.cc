@@ -114,12 +114,11 @@ Result<std::unique_ptr<Agent>> Agent::Start(const Config& config) {
 
 Status Agent::OpenDisk() {
   const std::string& folder = config_.agent.data_dir;
-  auto env = index::LmdbEnv::Open(folder + "/db", kDatabaseMax);
+  auto env = OpenDatabase(folder + "/db", kDatabaseMax);
   if (!env) return env.error();
   env_ = std::move(*env);
   // What others hold can be learnt again: its commits do not wait for the disk.
-  auto catalog_env =
-      index::LmdbEnv::Open(folder + "/catalog", kDatabaseMax, index::LmdbSync::kNever);
+  auto catalog_env = OpenDatabase(folder + "/catalog", kDatabaseMax, index::LmdbSync::kNever);
   if (!catalog_env) return catalog_env.error();
   catalog_env_ = std::move(*catalog_env);
   auto catalog = index::LmdbCatalog::Open(*catalog_env_, key_.id());

@@ -8,9 +8,17 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <string_view>
 #include <system_error>
 
 namespace shoal::agent {
+namespace {
+
+constexpr std::string_view kTablesRow = "tables";
+constexpr std::string_view kTablesVersion = "1";
+
+}  // namespace
 
 Result<fetch::SharedFile> TakeDataFolder(const std::string& folder) {
   std::error_code error;
@@ -29,6 +37,28 @@ Result<fetch::SharedFile> TakeDataFolder(const std::string& folder) {
                                        "; stop it, or give this one a folder of its own"};
   }
   return fetch::SharedFile(file);
+}
+
+Result<std::unique_ptr<index::LmdbEnv>> OpenDatabase(const std::string& dir, Bytes map_max,
+                                                     index::LmdbSync sync) {
+  auto env = index::LmdbEnv::Open(dir, map_max, sync);
+  if (!env) return env.error();
+  auto table = (*env)->Table("version");
+  if (!table) return table.error();
+  std::optional<std::string> version;
+  (*env)->Read([&](const index::LmdbTxn& txn) {
+    if (const auto row = txn.Get(*table, kTablesRow)) version = std::string(*row);
+  });
+  if (version && version != kTablesVersion) {
+    return Error{Code::kUnsupported, dir +
+                                         " was written by a later version of shoal; install that, "
+                                         "or remove the directory"};
+  }
+  if (version) return env;
+  Status put = (*env)->Write(
+      [&](index::LmdbTxn& txn) { return txn.Put(*table, kTablesRow, kTablesVersion); });
+  if (!put) return put.error();
+  return env;
 }
 
 }  // namespace shoal::agent

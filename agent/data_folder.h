@@ -1,10 +1,13 @@
 // The folder in which an agent or an index server keeps its state.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "base/result.h"
+#include "base/units.h"
 #include "fetch/store/file.h"
+#include "index/lmdb/env.h"
 
 namespace shoal::agent {
 
@@ -13,5 +16,12 @@ namespace shoal::agent {
 //
 // Errors: kDenied, kExhausted when another process has it; one sentence that says what to do.
 Result<fetch::SharedFile> TakeDataFolder(const std::string& folder);
+
+// A database in it, which says by which version of its tables it was written. One that does not is
+// of the first, before it said so.
+//
+// Errors: those of LmdbEnv::Open; kUnsupported for a later version.
+Result<std::unique_ptr<index::LmdbEnv>> OpenDatabase(
+    const std::string& dir, Bytes map_max, index::LmdbSync sync = index::LmdbSync::kEachCommit);
 
 }  // namespace shoal::agent

@@ -1,5 +1,11 @@
 """Index servers that answer for each other's agents."""
 
+import json
+import subprocess
+
+from rig import web
+from rig.agent import DATA
+from rig.identity import Identity
 from rig.image import make_image
 from rig.process import wait_until
 from test_index import PORT, names, stranger
@@ -97,6 +103,32 @@ def test_each_server_tells_who_is_where(rig):
     assert {entry.get("url") for entry in walked[1:]} == {url_of(server.host)
                                                           for server in servers[1:]}
     assert get("/v1/log").status == 403
+
+
+def test_a_log_goes_over_the_wire_compressed_to_servers_and_to_nobody_else(rig):
+    servers = federated(rig, count=2)
+    agents = [agent(rig, name, [servers[0]]) for name in "abc"]
+    wait_told(servers, agents)
+    here = servers[1].get("/v1/servers")[1]
+    seed = bytes.fromhex(servers[1].host.path(f"{DATA}/identity").read_text().strip())
+    identity = Identity(servers[1].host.folder / "as-server", seed)
+    context = web.insecure_context(identity.certificate, identity.key)
+
+    def log(**headers):
+        target = f"/v1/log?server={here['id']}&epoch={here['epoch']}&after=0"
+        return web.request(servers[1].host, PORT, "GET", target, headers,
+                           address=servers[0].host.address, context=context)
+
+    plain, packed = log(), log(**{"Accept-Encoding": "zstd"})
+    assert plain.status == packed.status == 200
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "zstd"
+    text = subprocess.run(["zstd", "-dcq"], input=packed.body, capture_output=True, check=True).stdout
+    assert set(json.loads(text)) == set(plain.json())
+    assert len(packed.body) < 0.75 * len(plain.body)
+    assert here["read"] > 0
+    get, _ = stranger(rig, servers[0])
+    assert get(f"/v1/log?server={here['id']}&epoch={here['epoch']}&after=0").status == 403
 
 
 def test_a_partition_heals_by_increments(rig):
