@@ -3,79 +3,83 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
+#include "base/prefetch.h"
 #include "index/slab.h"
 
 namespace shoal::index {
 
-// Four bytes a place, at most three of four taken. It is divided into kParts tables that grow each
-// for itself, so that no single insertion among millions takes long. Linear probing; what is erased
-// leaves no mark (Knuth, TAOCP 6.4, algorithm R).
-//
-// `hash_of(handle)` must give the hash with which the handle was inserted.
+// Eight bytes a place, at most three of four taken: the handle, and as much of the hash as says
+// where it belongs and whether it is worth a look at the object, which is seldom in the processor's
+// cache. It is divided into kParts tables that grow each for itself, so that no single insertion
+// among millions takes long. Linear probing; what is erased leaves no mark (Knuth, TAOCP 6.4,
+// algorithm R).
 class HandleTable {
  public:
+  // same(handle)  whether it is the one that is looked for.
   template <class Same>
   [[nodiscard]] Handle Find(std::uint64_t hash, const Same& same) const {
     const auto& places = parts_[PartOf(hash)].places;
     if (places.empty()) return kNoHandle;
+    const auto low = static_cast<std::uint32_t>(hash);
     const std::size_t mask = places.size() - 1;
-    for (std::size_t at = hash & mask; places[at] != kNoHandle; at = (at + 1) & mask) {
-      if (same(places[at])) return places[at];
+    for (std::size_t at = low & mask; places[at].handle != kNoHandle; at = (at + 1) & mask) {
+      if (places[at].low == low && same(places[at].handle)) return places[at].handle;
     }
     return kNoHandle;
   }
 
-  template <class HashOf>
-  void Insert(std::uint64_t hash, Handle handle, const HashOf& hash_of) {
+  void Insert(std::uint64_t hash, Handle handle) {
     auto& part = parts_[PartOf(hash)];
-    if ((part.taken + 1) * 4 > part.places.size() * 3) Grow(part, hash_of);
-    Put(part.places, hash, handle);
+    if ((part.taken + 1) * 4 > part.places.size() * 3) Grow(part);
+    Put(part.places, {static_cast<std::uint32_t>(hash), handle});
     ++part.taken;
   }
 
-  // The handle must be in the table.
-  template <class HashOf>
-  void Erase(std::uint64_t hash, Handle handle, const HashOf& hash_of) {
+  // It must have been inserted with this hash.
+  void Erase(std::uint64_t hash, Handle handle) {
     auto& part = parts_[PartOf(hash)];
     auto& places = part.places;
     const std::size_t mask = places.size() - 1;
     std::size_t hole = hash & mask;
-    while (places[hole] != handle) hole = (hole + 1) & mask;
-    for (std::size_t at = (hole + 1) & mask; places[at] != kNoHandle; at = (at + 1) & mask) {
+    while (places[hole].handle != handle) hole = (hole + 1) & mask;
+    for (std::size_t at = (hole + 1) & mask; places[at].handle != kNoHandle; at = (at + 1) & mask) {
       // Whether its own place lies cyclically in (hole, at]: then it stays.
-      const std::size_t home = hash_of(places[at]) & mask;
+      const std::size_t home = places[at].low & mask;
       if (((at - home) & mask) < ((at - hole) & mask)) continue;
       places[hole] = places[at];
       hole = at;
     }
-    places[hole] = kNoHandle;
+    places[hole] = {};
     --part.taken;
   }
 
   // Makes room for so many, so that it need not grow on the way there.
-  template <class HashOf>
-  void Reserve(std::size_t handles, const HashOf& hash_of) {
+  void Reserve(std::size_t handles) {
     for (auto& part : parts_) {
-      while (handles / kParts * 4 > part.places.size() * 3) Grow(part, hash_of);
+      while (handles / kParts * 4 > part.places.size() * 3) Grow(part);
     }
   }
 
   // What Find and Insert will look at first is called into the processor's cache.
   void Prefetch(std::uint64_t hash) const {
     const auto& places = parts_[PartOf(hash)].places;
-    if (!places.empty()) __builtin_prefetch(&places[hash & (places.size() - 1)]);
+    if (!places.empty()) shoal::Prefetch(&places[hash & (places.size() - 1)]);
   }
-  // The handle that Find looks at first; kNoHandle when there is none.
+  // The handle about which Find asks first; kNoHandle when there is none.
   [[nodiscard]] Handle First(std::uint64_t hash) const {
-    const auto& places = parts_[PartOf(hash)].places;
-    return places.empty() ? kNoHandle : places[hash & (places.size() - 1)];
+    return Find(hash, [](Handle) { return true; });
   }
 
  private:
+  struct Place {
+    std::uint32_t low = 0;  // of the hash
+    Handle handle = kNoHandle;
+  };
   struct Part {
-    std::vector<Handle> places;  // as many as a power of two
+    std::vector<Place> places;  // as many as a power of two
     std::size_t taken = 0;
   };
   static constexpr std::size_t kParts = 256;
@@ -83,19 +87,17 @@ class HandleTable {
 
   static std::size_t PartOf(std::uint64_t hash) { return hash >> 56; }
 
-  static void Put(std::vector<Handle>& places, std::uint64_t hash, Handle handle) {
+  static void Put(std::vector<Place>& places, Place place) {
     const std::size_t mask = places.size() - 1;
-    std::size_t at = hash & mask;
-    while (places[at] != kNoHandle) at = (at + 1) & mask;
-    places[at] = handle;
+    std::size_t at = place.low & mask;
+    while (places[at].handle != kNoHandle) at = (at + 1) & mask;
+    places[at] = place;
   }
 
-  template <class HashOf>
-  static void Grow(Part& part, const HashOf& hash_of) {
-    std::vector<Handle> places(part.places.empty() ? kPlacesMin : part.places.size() * 2,
-                               kNoHandle);
-    for (const Handle handle : part.places) {
-      if (handle != kNoHandle) Put(places, hash_of(handle), handle);
+  static void Grow(Part& part) {
+    std::vector<Place> places(part.places.empty() ? kPlacesMin : part.places.size() * 2);
+    for (const Place& place : part.places) {
+      if (place.handle != kNoHandle) Put(places, place);
     }
     part.places = std::move(places);
   }

@@ -70,11 +70,6 @@ std::uint64_t Namespaces::HashOf(char kind, std::string_view text) const {
   return hash;
 }
 
-std::uint64_t Namespaces::HashOf(Handle handle) const {
-  const Space& space = spaces_[handle];
-  return HashOf(space.kind, TextOf(space));
-}
-
 std::uint64_t Namespaces::HashOf(std::string_view packed) const {
   return HashOf(packed.front(), packed.substr(1));
 }
@@ -104,14 +99,13 @@ Handle Namespaces::FindOrAdd(std::string_view packed, std::uint64_t hash) {
     std::memcpy(space.name.data(), &copy, sizeof copy);
   }
   const Handle handle = spaces_.Add(space);
-  table_.Insert(hash, handle, [this](Handle h) { return HashOf(h); });
+  table_.Insert(hash, handle);
   return handle;
 }
 
 void Namespaces::Remove(Handle handle) {
-  const auto hash_of = [this](Handle h) { return HashOf(h); };
-  table_.Erase(hash_of(handle), handle, hash_of);
   const Space& space = spaces_[handle];
+  table_.Erase(HashOf(space.kind, TextOf(space)), handle);
   if (space.length > space.name.size()) {
     const std::unique_ptr<const char[]> owned(TextOf(space).data());
   }

@@ -21,8 +21,8 @@ std::string PackName(std::string_view name);
 std::string UnpackName(std::string_view packed);
 bool IsPackedName(std::string_view text);
 
-// 48 bytes a name of a blob, or of at most 32 bytes, and 5 to 8 bytes in the table. Whoever uses a
-// Space counts in `count`, and removes it at 0.
+// 48 bytes a name of a blob, or of at most 32 bytes, and 11 to 21 bytes in the table. Whoever uses
+// a Space counts in `count`, and removes it at 0.
 class Namespaces {
  public:
   struct Space {
@@ -61,7 +61,6 @@ class Namespaces {
  private:
   static std::string_view TextOf(const Space& space);
   [[nodiscard]] std::uint64_t HashOf(char kind, std::string_view text) const;
-  [[nodiscard]] std::uint64_t HashOf(Handle handle) const;
   [[nodiscard]] Handle Find(std::string_view packed, std::uint64_t hash) const;
 
   std::uint64_t seed_;

@@ -165,7 +165,7 @@ bool Registrations::Put(Time now, WallTime wall, Handle peer, const std::string&
     entry.peer = peer;
     entry.space = space;
     handle = entries_.Add(entry);
-    table_.Insert(HashOf(handle), handle, [this](Handle h) { return HashOf(h); });
+    table_.Insert(HashOf(handle), handle);
     ++spaces_[space].count;
     ++peers_[peer].count;
     SetClaims(handle, {claim});
@@ -228,7 +228,7 @@ void Registrations::Drop(Handle handle) {
   rows_.push_back({EntryKey(entry.peer, spaces_.Packed(entry.space)), std::nullopt});
   Unwind(handle);
   Unlink(handle);
-  table_.Erase(HashOf(handle), handle, [this](Handle h) { return HashOf(h); });
+  table_.Erase(HashOf(handle), handle);
   entries_.Remove(handle);
   if (--spaces_[entry.space].count == 0) spaces_.Remove(entry.space);
   if (--peers_[entry.peer].count == 0) DropPeer(entry.peer);

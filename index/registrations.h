@@ -30,7 +30,7 @@ inline constexpr Duration kTtlMax = std::chrono::hours(72);
 
 struct RegistrationLimits {
   std::size_t peers_max = 125'000;       // about 1 KiB each
-  std::size_t total_max = 10'000'000;    // 60 to 110 bytes each
+  std::size_t total_max = 10'000'000;    // 70 to 140 bytes each
   std::size_t per_peer_max = 10'000;     // blobs that one host fetches or holds and tells about
   std::size_t tombstones_max = 100'000;  // about 150 bytes each
   int discover_max = 1000;               // records an answer: at most 4 MiB

@@ -110,7 +110,7 @@ Result<bool> Registrations::LoadPeer(const PeerRow& row) {
 }
 
 void Registrations::ExpectRows(std::size_t rows) {
-  table_.Reserve(std::min(rows, limits_.total_max), [this](Handle h) { return HashOf(h); });
+  table_.Reserve(std::min(rows, limits_.total_max));
 }
 
 // Nearly all the time goes into waiting for memory, when it is done one by one: with 5 million
@@ -138,7 +138,7 @@ std::size_t Registrations::LoadEntries(Time now, WallTime wall, std::span<const 
     made[made_count++] = handle;
   }
   for (const Handle handle : std::span(made).first(made_count)) {
-    table_.Insert(HashOf(handle), handle, [this](Handle h) { return HashOf(h); });
+    table_.Insert(HashOf(handle), handle);
     Wind(handle);
   }
   return count;

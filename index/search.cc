@@ -134,8 +134,7 @@ void ImageSearch::Add(Time now, const ImageHolding& holding, Whose whose, std::u
     made.peers = whose == Whose::kOurs ? 0 : holders;
     SetText(made, holding.name, holding.platforms);
     handle = images_.Add(made);
-    table_.Insert(HashOf(holding.name, holding.digest), handle,
-                  [this](Handle h) { return HashOf(NameOf(images_[h]), images_[h].digest); });
+    table_.Insert(HashOf(holding.name, holding.digest), handle);
     order_.InsertAt(Seek(PlaceOf(made)), handle);
     digests_.InsertAt(digests_.Seek([&](Handle other) {
       return std::tie(images_[other].digest, other) < std::tie(made.digest, handle);
@@ -193,8 +192,7 @@ void ImageSearch::Drop(Handle handle) {
   digests_.EraseAt(digests_.Seek([&](Handle other) {
     return std::tie(images_[other].digest, other) < std::tie(image.digest, handle);
   }));
-  table_.Erase(HashOf(name, image.digest), handle,
-               [this](Handle h) { return HashOf(NameOf(images_[h]), images_[h].digest); });
+  table_.Erase(HashOf(name, image.digest), handle);
   holes_ += image.name_bytes + image.platform_bytes;
   images_.Remove(handle);
   if (holes_ > kHolesMin && holes_ > text_.size() / 2) Compact();

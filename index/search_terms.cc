@@ -43,7 +43,7 @@ void SearchTerms::Add(std::string_view text, Handle image) {
     all += '\0';
     handle = terms_.Add(std::move(made));
     order_.InsertAt(PlaceOf(text), handle);
-    table_.Insert(HashOf(text), handle, [this](Handle h) { return HashOf(TextOf(terms_[h])); });
+    table_.Insert(HashOf(text), handle);
     return;
   }
   auto& term = terms_[handle];
@@ -71,7 +71,7 @@ void SearchTerms::Drop(Handle handle) {
   auto& term = terms_[handle];
   const auto text = TextOf(term);
   order_.EraseAt(PlaceOf(text));
-  table_.Erase(HashOf(text), handle, [this](Handle h) { return HashOf(TextOf(terms_[h])); });
+  table_.Erase(HashOf(text), handle);
   // Nobody finds it by Containing any more.
   holes_ += text.size() + 1;
   std::memset(texts_[term.marked ? 1 : 0].data() + term.at, 0, text.size());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/prefetch.h"
 
 namespace shoal::index {
 
@@ -50,7 +51,7 @@ class Slab {
 
   // Calls it into the processor's cache, where there is one of this handle.
   void Prefetch(Handle handle) const {
-    if (handle < made_) __builtin_prefetch(&(*this)[handle]);
+    if (handle < made_) shoal::Prefetch(&(*this)[handle]);
   }
 
   [[nodiscard]] std::size_t size() const { return made_ - free_.size(); }
