@@ -26,7 +26,7 @@ struct Options {
   int images = 0;
   int piece_kib = 0;
   int stall_ms = 0;  // fetch.stall
-  double share = 0;  // of the hosts: that lie, crash, have a full disk
+  double share = 0;  // of the hosts: that lie, crash, have a full disk; or of T0
   double loss = 0;   // of messages
 
   double watch = 0;  // seconds between lines that say how it goes; changes the trace

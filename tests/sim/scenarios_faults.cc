@@ -1,6 +1,7 @@
 // The scenarios in which something breaks, or somebody lies.
 #include <algorithm>
 #include <memory>
+#include <vector>
 
 #include "tests/sim/scenario_list.h"
 #include "tests/sim/scenario_parts.h"
@@ -125,11 +126,13 @@ Expectation Churn(World& world, const Options& options) {
   return {.upstream_max = 3};
 }
 
-// Whoever reads from the upstream is killed: a few times, and for good.
+// Whoever reads from the upstream is killed for good: three times, or once, at options.share.
 Expectation LeadDeath(World& world, const Options& options) {
   AddHosts(world, options);
   Crowd(world, options, AddImage(world, options));
-  for (const double part : {0.1, 0.5, 0.9}) {
+  std::vector<double> parts = {0.1, 0.5, 0.9};
+  if (options.share > 0) parts = {options.share};
+  for (const double part : parts) {
     world.At(AtSeconds(0.1 + part * T0(options)), [&world] {
       const auto lead = world.givers->LongestFrom(world.registry->host());
       if (!lead) return;
@@ -164,7 +167,7 @@ void AddFaultScenarios(std::vector<Scenario>& all) {
       {"disk-full", "a tenth has no room, a tenth slow disks (--share)", tenth, 8, DiskFull});
   all.push_back({"churn", "hosts crash and come back (--share)", quarter, 8, Churn});
   all.push_back(
-      {"lead-death", "who reads the upstream is killed, three times", cluster, 16, LeadDeath});
+      {"lead-death", "who reads the upstream is killed, three times (--share: once, then)", cluster, 16, LeadDeath});
 }
 
 }  // namespace shoal::sim
