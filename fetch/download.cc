@@ -351,6 +351,7 @@ Time Download::NextDeadline() const { return impl_->NextDeadline(); }
 const Chain* Download::chain() const { return impl_->chain(); }
 const PieceMap& Download::have() const { return impl_->have(); }
 bool Download::finished() const { return impl_->finished(); }
+const PieceMap* Download::firsthand() const { return impl_->firsthand(); }
 bool Download::leads() const { return impl_->leads(); }
 const SourceBytes& Download::sources() const { return impl_->sources(); }
 const Digest& Download::digest() const { return impl_->digest(); }

@@ -242,6 +242,9 @@ class Download {
   [[nodiscard]] const Chain* chain() const;
   [[nodiscard]] const PieceMap& have() const;
   [[nodiscard]] bool finished() const;
+  // What we had from the upstream, while that is ours to ask: nobody else may have it yet. nullptr
+  // while it is not.
+  [[nodiscard]] const PieceMap* firsthand() const;
   [[nodiscard]] bool leads() const;  // the upstream is ours to ask, by an arbiter's word
   [[nodiscard]] const SourceBytes& sources() const;
   [[nodiscard]] const Digest& digest() const;

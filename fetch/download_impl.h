@@ -213,6 +213,9 @@ class Download::Impl {
   [[nodiscard]] const Chain* chain() const { return chain_ ? &*chain_ : nullptr; }
   [[nodiscard]] const PieceMap& have() const { return picker_.here(); }
   [[nodiscard]] bool finished() const { return finished_; }
+  [[nodiscard]] const PieceMap* firsthand() const {
+    return we_lead_ && chain_ ? &from_upstream_ : nullptr;
+  }
   [[nodiscard]] bool leads() const { return we_lead_; }
   [[nodiscard]] const SourceBytes& sources() const { return sources_; }
   [[nodiscard]] const Digest& digest() const { return digest_; }

@@ -30,11 +30,9 @@ UploadDesk::UploadDesk(UploadLimits limits) : limits_(limits) {
   SHOAL_CHECK(limits.slots >= 1 && limits.blobs_max >= 1 && limits.counts_max >= 1);
 }
 
-std::variant<UploadGrant, UploadBusy> UploadDesk::OnAsk(Time now, const PeerId& peer,
-                                                        const Digest& digest,
-                                                        const Geometry& geometry,
-                                                        const std::vector<PieceIndex>& wanted,
-                                                        std::int32_t count) {
+std::variant<UploadGrant, UploadBusy> UploadDesk::OnAsk(
+    Time now, const PeerId& peer, const Digest& digest, const Geometry& geometry,
+    const std::vector<PieceIndex>& wanted, std::int32_t count, const PieceMap* firsthand) {
   SHOAL_CHECK(!wanted.empty() && count >= 1);
   for (const PieceIndex first : wanted) {
     SHOAL_CHECK(first.value >= 0 && first.value <= geometry.count() - count);
@@ -55,6 +53,13 @@ std::variant<UploadGrant, UploadBusy> UploadDesk::OnAsk(Time now, const PeerId& 
     best = first;
     best_sent = sent;
   }
+  const bool again = !small && best_sent > 0 && firsthand != nullptr;
+  const bool scarce = 2 * due_.size() >= Slots();  // else nothing unsent waits for this answer
+  if (again && scarce && PutsOff(now, blob, peer, best, *firsthand)) {
+    // A slot is free: it needs no turn, and may learn at any moment what else we have.
+    return UploadBusy{kBusyRetryMin, GivenTo(blob, peer)};
+  }
+  blob.put_off.erase({peer, best});
   for (std::int32_t i = 0; i < count; ++i) {
     std::uint16_t& sent = blob.sent[At(best + i)];
     if (sent < std::numeric_limits<std::uint16_t>::max()) ++sent;
@@ -143,6 +148,24 @@ bool UploadDesk::HasSlotFor(const PeerId& peer) const {
   return mine->second < share;
 }
 
+bool UploadDesk::PutsOff(Time now, Blob& blob, const PeerId& peer, PieceIndex piece,
+                         const PieceMap& firsthand) {
+  if (firsthand.size() != std::ssize(blob.sent)) return false;
+  bool owes = false;
+  for (PieceIndex i{0}; i.value < firsthand.size() && !owes; ++i) {
+    owes = blob.sent[At(i)] == 0 && firsthand.Has(i);
+  }
+  if (!owes) return false;
+  if (blob.put_off.size() >= kPutOffsMax) {
+    std::erase_if(blob.put_off, [now](const auto& one) { return one.second + kPutOffMax <= now; });
+  }
+  const auto known = blob.put_off.find({peer, piece});
+  if (known != blob.put_off.end()) return now < known->second + kPutOffMax;
+  if (blob.put_off.size() >= kPutOffsMax) return false;
+  blob.put_off.emplace(std::pair(peer, piece), now);
+  return true;
+}
+
 UploadBusy UploadDesk::Refuse(Time now, const PeerId& peer, const Digest& digest, Bytes length) {
   refused_.Add(now, peer);
   UploadBusy busy;
@@ -155,11 +178,17 @@ UploadBusy UploadDesk::Refuse(Time now, const PeerId& peer, const Digest& digest
     busy.retry = std::max(next_turn_ - now, kBusyRetryMin);
   }
   if (const auto blob = blobs_.find(digest); blob != blobs_.end()) {
-    for (const PeerId& other : blob->second.given) {
-      if (other != peer && busy.others.size() < kTryMax) busy.others.push_back(other);
-    }
+    busy.others = GivenTo(blob->second, peer);
   }
   return busy;
+}
+
+std::vector<PeerId> UploadDesk::GivenTo(const Blob& blob, const PeerId& asker) {
+  std::vector<PeerId> others;
+  for (const PeerId& other : blob.given) {
+    if (other != asker && others.size() < kTryMax) others.push_back(other);
+  }
+  return others;
 }
 
 UploadDesk::Blob& UploadDesk::Touch(Time now, const Digest& digest, std::int32_t count) {

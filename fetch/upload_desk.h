@@ -7,6 +7,10 @@
 //   named among equals: so each piece leaves a holder once before any leaves it twice.
 //   Source: Bharambe et al., "Analyzing and Improving a BitTorrent Network's Performance
 //   Mechanisms", INFOCOM 2006 (smartseed).
+// - Of a blob that we read from the upstream, as its swarm's lead, each piece that came from there
+//   goes out once before any piece goes out twice: while one of them was sent to nobody, and half
+//   of the slots are taken, who asks only for what we have sent is told "busy", and whom it may ask
+//   instead, for up to kPutOffMax a piece.
 // - At most limits.slots answers are under way. An answer that takes more than kSlowAnswerFactor
 //   times as long as answers of its size lately did keeps going without a slot (at most slots *
 //   kSlowAnswerFactor of those; the others keep theirs), so that slow readers cannot shut us.
@@ -20,7 +24,7 @@
 //   lately, latest first.
 // - Counts of a blob are forgotten kCountLife after its last answer began or ended; a full table
 //   forgets the blob of longest ago.
-// - Every call costs O(wanted), and amortized O(log(answers)).
+// - Every call costs O(wanted), and amortized O(log(answers)); O(pieces) of a blob that we lead.
 #pragma once
 
 #include <cstdint>
@@ -63,6 +67,8 @@ inline constexpr Duration kRefusedLately = 2 * kBusyRetryMax;
 inline constexpr Duration kAskedLately = 2 * kBusyRetryMax;
 inline constexpr std::size_t kRecentAskersMax = 4096;  // 0.5 MiB
 inline constexpr std::size_t kTryMax = 4;
+inline constexpr Duration kPutOffMax = std::chrono::milliseconds(500);
+inline constexpr std::size_t kPutOffsMax = 1024;  // of a blob: who asks for more is not put off
 inline constexpr Duration kCountLife = std::chrono::minutes(5);
 
 using UploadId = std::uint64_t;  // never 0
@@ -88,10 +94,12 @@ class UploadDesk {
   //
   // wanted  not empty; each the first of a run of `count` pieces inside the blob.
   // count   at least 1: more for a plain range over several pieces.
+  // firsthand  pieces of the blob that nobody else may have; nullptr where we are not its lead.
   std::variant<UploadGrant, UploadBusy> OnAsk(Time now, const PeerId& peer, const Digest& digest,
                                               const Geometry& geometry,
                                               const std::vector<PieceIndex>& wanted,
-                                              std::int32_t count = 1);
+                                              std::int32_t count = 1,
+                                              const PieceMap* firsthand = nullptr);
   // The answer is over; `sent` bytes of it left us. id: of a grant, once; 0 is ignored.
   void OnSent(Time now, UploadId id, Bytes sent);
 
@@ -104,6 +112,8 @@ class UploadDesk {
     std::vector<std::uint16_t> sent;  // by piece; stays at its maximum
     std::vector<PeerId> given;        // to whom lately, latest first; one more than kTryMax
     std::uint64_t born = 0;           // counts of another life of it are not taken back
+    // Who was put off, when it first asked for which piece.
+    std::map<std::pair<PeerId, PieceIndex>, Time> put_off;
     Time used{};
     std::list<Digest>::iterator place;
   };
@@ -124,6 +134,11 @@ class UploadDesk {
   [[nodiscard]] std::size_t Slots() const { return static_cast<std::size_t>(limits_.slots); }
   void Advance(Time now);
   [[nodiscard]] bool HasSlotFor(const PeerId& peer) const;
+  // Peers that were given pieces of it lately, but the asker.
+  [[nodiscard]] static std::vector<PeerId> GivenTo(const Blob& blob, const PeerId& asker);
+  // Whether the asker, who would have to get a piece that was sent before, is to ask others first.
+  [[nodiscard]] static bool PutsOff(Time now, Blob& blob, const PeerId& peer, PieceIndex piece,
+                                    const PieceMap& firsthand);
   [[nodiscard]] UploadBusy Refuse(Time now, const PeerId& peer, const Digest& digest, Bytes length);
   // What an answer of `length` should take while all slots are busy; nullopt when unknown.
   [[nodiscard]] std::optional<Duration> Expected(Bytes length) const;

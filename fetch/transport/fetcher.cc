@@ -23,6 +23,11 @@ Fetcher::Fetcher(TransferPorts ports, DownloadLimits limits, LocalBlobs& locals,
       rng_(rng),
       hooks_(std::move(hooks)) {}
 
+const PieceMap* Fetcher::Firsthand(const Digest& digest) const {
+  const auto it = transfers_.find(digest);
+  return it == transfers_.end() ? nullptr : it->second->download().firsthand();
+}
+
 std::shared_ptr<LiveBlob> Fetcher::Find(const Digest& digest) {
   {
     const std::lock_guard lock(mutex_);

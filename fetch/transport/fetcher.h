@@ -84,6 +84,8 @@ class Fetcher {
   // It may hold what is being fetched: running transfers ask it.
   void OnPeerAppeared(const PeerId& peer);
   void OnPeerGone(const PeerId& peer);
+  // Download::firsthand of the transfer of it, if one runs.
+  [[nodiscard]] const PieceMap* Firsthand(const Digest& digest) const;
   [[nodiscard]] std::vector<TransferView> Active() const;
   [[nodiscard]] std::size_t active_count() const { return transfers_.size(); }
   // Abandons all; their pieces stay.

@@ -445,7 +445,8 @@ void PeerServer::Blob(const HttpRequest& request, const Digest& digest,
 void PeerServer::Give(const PeerId& peer, const std::shared_ptr<LiveBlob>& live,
                       const std::vector<PieceIndex>& wanted, const HttpServer::Responder& respond) {
   const Geometry& geometry = live->geometry();
-  const auto given = desk_.OnAsk(ports_.loop.Now(), peer, live->digest(), geometry, wanted);
+  const auto given = desk_.OnAsk(ports_.loop.Now(), peer, live->digest(), geometry, wanted, 1,
+                                 ports_.fetcher.Firsthand(live->digest()));
   if (const auto* busy = std::get_if<UploadBusy>(&given)) {
     HttpReply reply = Refuse(503, "all slots are taken; ask again, or ask others");
     const auto ms = std::chrono::ceil<std::chrono::milliseconds>(busy->retry).count();

@@ -193,8 +193,12 @@ void Givers::OnPieceAsk(const Message& ask) {
   if (wanted.empty() || host.lie == Lie::kOverclaims) {
     return Refuse(ask, MessageKind::kPieceFailed, {Code::kCorrupt, "416: it is not here"});
   }
-  const auto given = host.desk->OnAsk(world_.now(), world_.hosts[ask.from].id,
-                                      world_.blobs.digest(ask.blob), ask.cut->geometry, wanted);
+  const auto own = host.fetching.find(ask.blob);
+  const fetch::PieceMap* const firsthand =
+      own == host.fetching.end() ? nullptr : (*world_.fetches)[own->second].download->firsthand();
+  const auto given =
+      host.desk->OnAsk(world_.now(), world_.hosts[ask.from].id, world_.blobs.digest(ask.blob),
+                       ask.cut->geometry, wanted, 1, firsthand);
   if (const auto* busy = std::get_if<fetch::UploadBusy>(&given)) {
     Message reply = AnswerTo(ask, MessageKind::kPieceBusy);
     reply.retry = busy->retry;

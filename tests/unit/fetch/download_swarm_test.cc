@@ -58,6 +58,23 @@ TEST(DownloadSwarmTest, OnlyTheLeadAsksTheUpstream) {
   EXPECT_TRUE(rig.download.leads());
 }
 
+TEST(DownloadSwarmTest, ALeadTellsWhatItHasFromTheUpstream) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start();
+  rig.Resolved();
+  EXPECT_EQ(rig.download.firsthand(), nullptr);
+  rig.Swarm({.we_lead = true});
+  EXPECT_EQ(rig.download.firsthand(), nullptr) << "the blob's size is not known yet";
+  const FetchUpstream upstream = rig.TakeOne<FetchUpstream>();
+  rig.Size(upstream.id, kPieceBytesMin * 8);
+  rig.Piece(upstream.id, 0);
+  ASSERT_NE(rig.download.firsthand(), nullptr);
+  EXPECT_EQ(rig.download.firsthand()->count(), 1);
+  EXPECT_TRUE(rig.download.firsthand()->Has({0}));
+  rig.Swarm({.lead = Peer(5), .members = {Peer(5)}});
+  EXPECT_EQ(rig.download.firsthand(), nullptr) << "another goes on";
+}
+
 TEST(DownloadSwarmTest, OthersAskTheLeadForItsMap) {
   DownloadRig rig(true, Arbitrated());
   rig.Start();

@@ -73,6 +73,82 @@ class UploadDeskTest : public testing::Test {
   UploadId last = 0;
 };
 
+// We lead the swarm of a blob of eight pieces, and one of four slots is taken by another blob.
+class LeadsDesk : public UploadDeskTest {
+ protected:
+  LeadsDesk() { EXPECT_EQ(Given(100, {0}, 2), 0); }
+  std::variant<UploadGrant, UploadBusy> AskLead(int peer, std::vector<int> wanted) {
+    std::vector<PieceIndex> pieces;
+    for (const int i : wanted) pieces.push_back({i});
+    return desk.OnAsk(now, Peer(peer), Blob(1), Pieces(8), pieces, 1, &firsthand);
+  }
+  int GivenByLead(int peer, std::vector<int> wanted) {
+    const auto answer = AskLead(peer, std::move(wanted));
+    const auto* grant = std::get_if<UploadGrant>(&answer);
+    if (grant != nullptr) last = grant->id;
+    return grant != nullptr ? grant->first.value : -1;
+  }
+
+  PieceMap firsthand{8};
+};
+
+TEST_F(LeadsDesk, SendsEachPieceOfTheUpstreamOnceBeforeItSendsAnyTwice) {
+  firsthand.Set({0});
+  EXPECT_EQ(GivenByLead(1, {0}), 0);
+  EXPECT_EQ(GivenByLead(2, {0}), 0) << "there is nothing else to send";
+  firsthand.Set({1});
+  EXPECT_EQ(GivenByLead(3, {0}), -1) << "others have it, and nobody has the next one";
+  EXPECT_EQ(GivenByLead(3, {0, 1}), 1);
+  desk.OnSent(now, last, 1_MiB);
+  EXPECT_EQ(GivenByLead(4, {0}), 0) << "each was sent once";
+}
+
+TEST_F(LeadsDesk, PutsNobodyOffWhileMostOfItsSlotsAreFree) {
+  firsthand.Set({0});
+  firsthand.Set({1});
+  EXPECT_EQ(GivenByLead(1, {0}), 0);
+  desk.OnSent(now, last, 1_MiB);
+  EXPECT_EQ(GivenByLead(2, {0}), 0);
+}
+
+TEST_F(LeadsDesk, WhoIsPutOffHearsWhomElseToAskAndComesBackSoon) {
+  firsthand.Set({0});
+  firsthand.Set({1});
+  EXPECT_EQ(GivenByLead(1, {0}), 0);
+  const auto answer = AskLead(2, {0});
+  ASSERT_TRUE(std::holds_alternative<UploadBusy>(answer));
+  EXPECT_EQ(std::get<UploadBusy>(answer), (UploadBusy{kBusyRetryMin, {Peer(1)}}));
+}
+
+TEST_F(LeadsDesk, NobodyIsPutOffForLong) {
+  firsthand.Set({0});
+  firsthand.Set({1});
+  EXPECT_EQ(GivenByLead(1, {0}), 0);
+  EXPECT_EQ(GivenByLead(2, {0}), -1);
+  now += kPutOffMax - 1us;
+  EXPECT_EQ(GivenByLead(2, {0}), -1);
+  EXPECT_EQ(GivenByLead(3, {0}), -1) << "its time begins now";
+  now += 1us;
+  EXPECT_EQ(GivenByLead(2, {0}), 0) << "those who were given it may be gone";
+}
+
+TEST_F(LeadsDesk, WhatPeersBroughtIsNotOwed) {
+  firsthand.Set({0});
+  EXPECT_EQ(GivenByLead(1, {0}), 0);
+  EXPECT_EQ(GivenByLead(2, {3}), 3);
+  EXPECT_EQ(GivenByLead(3, {3}), 3) << "pieces that were never sent, but are with others too";
+}
+
+TEST_F(LeadsDesk, AsManyArePutOffAsAreRemembered) {
+  firsthand.Set({0});
+  firsthand.Set({1});
+  EXPECT_EQ(GivenByLead(1, {0}), 0);
+  for (int i = 0; i < static_cast<int>(kPutOffsMax); ++i) EXPECT_EQ(GivenByLead(2 + i, {0}), -1);
+  EXPECT_EQ(GivenByLead(5000, {0}), 0);
+  now += kPutOffMax;
+  EXPECT_EQ(GivenByLead(5001, {0}), -1) << "the first of them are forgotten";
+}
+
 TEST_F(UploadDeskTest, GivesWhatItHasSentLeastAndTheEarliestNamedAmongEquals) {
   EXPECT_EQ(Send(1, {3, 4, 5}), 3);
   EXPECT_EQ(Send(2, {3, 5, 4}), 5);
