@@ -56,9 +56,12 @@ class RendezvousIndex::Impl : public std::enable_shared_from_this<RendezvousInde
       if (std::ranges::count(targets, url->target) != 0) continue;
       targets.push_back(url->target);
       servers_.push_back({.is_pinned = is_pinned});
-      servers_.back().session = MakeSession(
-          servers_.size() - 1,
-          std::make_unique<ServerLink>(*url, options_.pin_file, certificate_, options_.patience));
+      servers_.back().session =
+          MakeSession(servers_.size() - 1,
+                      std::make_unique<ServerLink>(
+                          *url, options_.pin_file, certificate_, options_.patience,
+                          std::min<Duration>(options_.sync_interval,
+                                             std::chrono::milliseconds(kDiscoverWaitMsMax))));
     }
     if (servers_.empty()) {
       return Error{Code::kInvalid,

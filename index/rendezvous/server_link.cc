@@ -19,9 +19,6 @@ namespace {
 
 namespace http = web::http;
 
-// A server that waits for news for this long at most: index/query.h.
-constexpr Duration kWaitMax = std::chrono::milliseconds(kDiscoverWaitMsMax);
-
 constexpr std::size_t kUnpackedBytesMax = std::size_t{16} << 20;  // index/log_page.h
 
 // About 2 MiB. The members of many swarms; who is not kept is only verified again.
@@ -55,12 +52,12 @@ Result<ServerUrl> ParseServerUrl(const std::string& url) {
 class ServerLink::Impl : public std::enable_shared_from_this<ServerLink::Impl> {
  public:
   Impl(const ServerUrl& url, std::string pinned_by, const OwnCertificate& certificate,
-       Duration patience)
+       Duration patience, Duration longest)
       : target_(url.target),
         pinned_by_(std::move(pinned_by)),
         pin_(std::make_shared<PinCheck>(url.pin)),
         quick_(web::uri(url.target), Config(pin_, certificate, patience)),
-        patient_(web::uri(url.target), Config(pin_, certificate, kWaitMax + patience)) {}
+        patient_(web::uri(url.target), Config(pin_, certificate, longest + patience)) {}
 
   [[nodiscard]] std::optional<PeerId> id() const { return pin_->id(); }
 
@@ -141,9 +138,9 @@ class ServerLink::Impl : public std::enable_shared_from_this<ServerLink::Impl> {
 };
 
 ServerLink::ServerLink(ServerUrl url, std::string pinned_by, const OwnCertificate& certificate,
-                       Duration patience)
+                       Duration patience, Duration longest)
     : url_(std::move(url)),
-      impl_(std::make_shared<Impl>(url_, std::move(pinned_by), certificate, patience)) {}
+      impl_(std::make_shared<Impl>(url_, std::move(pinned_by), certificate, patience, longest)) {}
 
 ServerLink::~ServerLink() = default;
 

@@ -8,6 +8,7 @@
 
 #include "base/digest.h"
 #include "base/result.h"
+#include "index/query.h"
 #include "index/rendezvous/tls.h"
 #include "index/rendezvous_messages.h"
 
@@ -29,9 +30,10 @@ class ServerLink {
   using OnAnswer = std::function<void(Result<ServerAnswer>)>;
 
   // pinned_by  what people edit when the server's identity has changed.
-  // patience   for connecting, and for each wait for bytes; a Discover that waits has more.
+  // patience   for connecting, and for each wait for bytes.
+  // longest    that the server is asked to wait for news; so much more has a question that waits.
   ServerLink(ServerUrl url, std::string pinned_by, const OwnCertificate& certificate,
-             Duration patience);
+             Duration patience, Duration longest = std::chrono::milliseconds(kDiscoverWaitMsMax));
   ~ServerLink();
 
   [[nodiscard]] const std::string& target() const { return url_.target; }

@@ -88,3 +88,19 @@ def test_with_every_server_gone_peers_go_on_and_a_restarted_agent_finds_them(rig
     assert c.bytes()["from_upstream"] == 0
     wait_until("it says that no server answers",
                lambda: not any(index["ok"] for index in c.status()["index"]))
+
+
+def test_a_server_whose_packets_are_lost_is_left_as_well(rig):
+    servers, urls = three_servers(rig)
+    a, b = (agent(rig, name, urls) for name in "ab")
+    gets = {number: stranger(rig, server)[0] for number, server in enumerate(servers)}
+    (first,) = wait_until("both are at one server", lambda: where_the_room_is(gets, 2))
+    wait_until("they know each other", lambda: living(a) == living(b) == 1)
+    began = time.monotonic()
+    servers[first].host.link(up=False)
+    del gets[first]
+    # Well before the 31 s that the longest wait at a server would take.
+    wait_until("both are at another server", lambda: where_the_room_is(gets, 2), timeout=20)
+    print(f"at another server {time.monotonic() - began:.2f} s after the first was cut off")
+    c = agent(rig, "c", urls)
+    wait_until("a newcomer finds them", lambda: living(c) == 2)
