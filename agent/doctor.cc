@@ -149,7 +149,7 @@ void CheckClock(Findings& found) {
   timex now{};
   if (adjtimex(&now) == TIME_ERROR || (now.status & STA_UNSYNC) != 0) {
     found.Note("clock",
-               "the kernel does not know that the clock is kept; hosts must agree within two "
+               "the kernel does not know that the clock is kept; hosts must agree within ten "
                "minutes (`timedatectl` says more)");
   } else {
     found.Ok("clock", "kept");

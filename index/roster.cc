@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "index/membership.h"
 #include "index/peer_names.h"
 
 namespace shoal::index {
@@ -70,7 +71,7 @@ Duration Roster::Interval() const {
 Duration Roster::RecordLife() const {
   const Duration paced = Duration(std::chrono::seconds(1)) *
                          static_cast<std::int64_t>(peers_.size()) / std::max(1, limits_.paced);
-  return std::max(kRecordLifeMin, paced * 3);
+  return std::max(kRecordLifeMin, paced * 3 + 2 * kClockSkew);
 }
 
 Time Roster::NextRegular(Time now, const Peer& peer) {

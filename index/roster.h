@@ -62,8 +62,9 @@ inline constexpr Duration kSyncSpacingMin = std::chrono::milliseconds(200);
 
 inline constexpr int kGonePace = 4;
 inline constexpr Duration kRecordAheadMax = std::chrono::hours(72);
-// Of the records that agents make, in a room that is synced every sync_interval.
-inline constexpr Duration kRecordLifeMin = std::chrono::minutes(5);
+// Of the records that agents make, in a room that is synced every sync_interval. They are renewed
+// at half of it, and so a record still holds where the clock is ten minutes (kClockSkew) ahead.
+inline constexpr Duration kRecordLifeMin = std::chrono::minutes(25);
 
 // kNew: never heard from directly. kAlive and kNew peers may be asked for pieces.
 enum class PeerState { kNew, kAlive, kGone };

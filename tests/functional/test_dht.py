@@ -1,5 +1,7 @@
 """Found by the DHT alone: no multicast, no index server, no list of peers."""
 
+import ipaddress
+import socket
 import threading
 import time
 
@@ -8,6 +10,7 @@ from rig.dht_liar import DhtLiar
 from rig.image import make_image
 from rig.process import wait_until
 from rig.room import CLOSED, make_room
+from rig.wire import Wire, destinations
 
 DHT = 7384
 
@@ -57,6 +60,43 @@ def test_agents_find_each_other_and_an_image(rig):
     print(f"the newcomer is known to all {time.monotonic() - began:.1f} s after its start began")
     e.fill(registry, image)
     assert e.bytes()["from_upstream"] == 0
+
+
+def test_nothing_goes_to_the_public_network(rig):
+    way_out = rig.host("gateway")  # and the server of names
+    ours = ipaddress.ip_network(f"{way_out.address}/24", strict=False)
+    first = rig.host("a")
+    for name in "abc":
+        host = rig.host(name)
+        host.run("ip", "route", "add", "default", "via", way_out.address)
+        host.write("/etc/resolv.conf", f"nameserver {way_out.address}\n")
+
+    def strayed(frames):
+        return {(str(address), port) for address, _, port in destinations(frames)
+                if not (address in ours or address.is_multicast) or port == 53}
+
+    wire = Wire(way_out)
+    image = make_image("team/app")
+    registry = rig.registry()
+    registry.push(image)
+    a, b, c = (rig.agent(name, [registry], **only_dht(first)) for name in "abc")
+    for agent in (a, b, c):
+        agent.wait_peers(2)
+    a.fill(registry, image)
+    b.wait_holders(image.layers[0].digest, 1)
+    c.fill(registry, image)
+    a.stop()
+    a.start()  # it goes on from the table it has kept
+    a.wait_peers(2)
+    assert strayed(wire.stop()) == set()
+
+    wire = Wire(way_out)
+    with first.inside():
+        stray = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with stray:
+        stray.sendto(b"out", ("203.0.113.1", 6881))
+    wait_until("what goes out is seen", lambda: ("203.0.113.1", 6881) in strayed(wire.frames()))
+    wire.stop()
 
 
 def test_rooms_with_keys_do_not_see_each_other_in_one_dht(rig):

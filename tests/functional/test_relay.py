@@ -11,6 +11,7 @@ from rig.identity import Identity
 from rig.image import make_image
 from rig.process import run, wait_until
 from rig.room import CLOSED, Room
+from rig.wire import Wire
 
 # A SYN that comes is not answered, as behind NAT: the host still dials others.
 _ONLY_OUT = """table inet only_out {
@@ -120,6 +121,37 @@ def test_two_hosts_that_cannot_dial_each_other(rig, members):
     assert not relay.has_blob(image.layers[-1].digest)
     assert "reached through r at" in a.verb("status", check=True).stdout
     assert "relay " + relay.status()["id"][:12] in a.verb("peers", check=True).stdout
+
+
+def seen_in(frames, blob):
+    """Which of 64 places of a blob, and whether its digest, are in frames as they are."""
+    step = blob.size // 64
+    wire = b"\n".join(frames)
+    return (sum(blob.data[at:at + 48] in wire for at in range(0, 64 * step, step)),
+            blob.digest.split(":")[1].encode() in wire)
+
+
+def test_a_relay_sees_no_plain_byte(rig, members):
+    registry = rig.registry()
+    image = make_image("team/app", layer_sizes=(12 << 20,))
+    registry.push(image)
+    relay = members.relay("r")
+    a, b = (members.hidden(name, [registry]) for name in "ab")
+    wait_reached(a, [relay])
+    wait_reached(b, [relay])
+    wait_alive(b, a, relay)
+    layer = image.layers[-1]
+    wire = Wire(rig.host("reg"))
+    a.fill(registry, image)
+    places, digest = seen_in(wire.stop(), layer)
+    assert places > 48 and digest  # the registry speaks HTTP: so it looks when it can be read
+    b.wait_holders(layer.digest, 1)
+    wire = Wire(relay.host)
+    b.fill(registry, image)
+    frames = wire.stop()
+    assert b.bytes()["from_upstream"] == 0
+    assert sum(map(len, frames)) > 2 * layer.size  # in and out
+    assert seen_in(frames, layer) == (0, False)
 
 
 def test_a_host_that_can_be_dialled_again_lets_go_of_its_relay(rig, members):

@@ -3,6 +3,8 @@
 import signal
 import threading
 
+import pytest
+
 from rig.agent import DATA
 from rig.image import make_image
 from rig.liar import piece_of
@@ -304,3 +306,27 @@ def test_the_identity_is_made_once_and_private(rig):
     assert a.verb("id").stdout.split() == said
     assert a.status()["id"] in said
     assert run("stat", "-c", "%a", keys[0]).stdout.strip() == "600"
+
+
+@pytest.mark.parametrize("index", ["lan", "rendezvous"])
+def test_hosts_whose_clocks_are_ten_minutes_off(rig, index):
+    image = make_image("team/app", layer_sizes=(8 << 20,))
+    registry = rig.registry()
+    registry.push(image)
+    options = {"use": [index]}
+    if index == "rendezvous":
+        rig.index_server("index")
+        options["rendezvous"] = [f"https://{rig.host('index').address}:7383"]
+    agents = [rig.agent(name, [registry], start=False, index=options) for name in "abc"]
+    for agent, clock in zip(agents, (0, 600, -600)):
+        agent.clock = clock
+        agent.start()
+    right, ahead, behind = agents
+    right.wait_peers(2)
+    ahead.wait_peers(1)
+    behind.wait_peers(1)
+    ahead.fill(registry, image)
+    for agent in (right, behind):
+        agent.wait_holders(image.layers[-1].digest, 1)
+        agent.fill(registry, image)
+        assert agent.bytes()["from_upstream"] == 0

@@ -166,8 +166,9 @@ void AddFaultScenarios(std::vector<Scenario>& all) {
   all.push_back(
       {"disk-full", "a tenth has no room, a tenth slow disks (--share)", tenth, 8, DiskFull});
   all.push_back({"churn", "hosts crash and come back (--share)", quarter, 8, Churn});
-  all.push_back(
-      {"lead-death", "who reads the upstream is killed, three times (--share: once, then)", cluster, 16, LeadDeath});
+  all.push_back({"lead-death",
+                 "who reads the upstream is killed, three times (--share: once, then)", cluster, 16,
+                 LeadDeath});
 }
 
 }  // namespace shoal::sim

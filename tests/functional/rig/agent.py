@@ -63,6 +63,7 @@ class Agent:
         self.host = host
         self._verb = verb
         self.process = None
+        self.clock = 0  # seconds by which its clock is ahead
         self.registries = [table if isinstance(table, dict) else upstream(table)
                            for table in registries]
         self.sections = {name: dict(keys) for name, keys in _DEFAULTS.items()}
@@ -81,7 +82,10 @@ class Agent:
     # --- life ---
 
     def start(self, wait=True):
-        self.process = self.host.start(BINARY, self._verb, "--config", CONFIG, log="agent.log")
+        shifted = [] if self.clock == 0 else [
+            "env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", "-f", f"{self.clock:+d}s"]
+        self.process = self.host.start(*shifted, BINARY, self._verb, "--config", CONFIG,
+                                       log="agent.log")
         if wait:
             self.wait_ready()
         return self
