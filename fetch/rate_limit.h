@@ -5,8 +5,7 @@
 //   its bytes may move, behind everybody who booked before. So those who take turns of slice()
 //   bytes share the rate evenly, and wait for at most as many slices as there are others.
 // - Time in which nobody wanted anything is kept for kRateBurst and then lost. So over any time T
-// at
-//   most rate * (T + kRateBurst) bytes, and one booking, may move; and while somebody always
+//   at most rate * (T + kRateBurst) bytes, and one booking, may move; and while somebody always
 //   wants, and is late by less than kRateBurst, exactly rate * T do.
 #pragma once
 

@@ -68,8 +68,8 @@ bool IsAskOrAnswer(std::string_view datagram);
 //   unless kAnswersEnough others have been heard to answer by then.
 // - An answer counts that is to a question of ours which has not ended.
 // - How long we wait follows the time that first answers take, late ones too, as TCP's timer
-// follows
-//   round trips (RFC 6298): who answers late on purpose makes us wait kAnswerGraceMax at most.
+//   follows round trips (RFC 6298): who answers late on purpose makes us wait kAnswerGraceMax at
+//   most.
 class LanAsks {
  public:
   LanAsks(AskLimits limits, const SigningKey& key, Rng rng);

@@ -7,11 +7,10 @@
 //   row have failed. A gone peer's catalog entries are dropped (Gone action) once; a new record or
 //   a successful sync brings it back.
 // - Each living peer is synced every Interval(), give or take a quarter, so that agents that
-// started
-//   together drift apart: sync_interval, and in a large room as much longer as keeps us to paced
-//   syncs a second. With a record that ends sooner, when half of its time is over. After a failure,
-//   every sync_interval. A beacon that shows news (other epoch or higher head than we hold) brings
-//   the sync forward, but never closer than kSyncSpacingMin to the one before.
+//   started together drift apart: sync_interval, and in a large room as much longer as keeps us to
+//   paced syncs a second. With a record that ends sooner, when half of its time is over. After a
+//   failure, every sync_interval. A beacon that shows news (other epoch or higher head than we
+//   hold) brings the sync forward, but never closer than kSyncSpacingMin to the one before.
 // - Two lanes, each with its own budget a second: those that live, and all others. So a thousand
 //   invented peers do not keep the living waiting.
 // - At most syncs_max syncs of a lane are under way at once. A page that was not the last is

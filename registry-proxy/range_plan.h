@@ -3,9 +3,9 @@
 //
 // Rules
 // - One stream to the end at first. While kLargeRest or more is left, a further connection is
-// tried,
-//   up to limits.lanes_max; it is kept when all together are at least kWorthWhile times as fast as
-//   before, measured over kMeasure each. One that was not worth while is the last that is tried.
+//   tried, up to limits.lanes_max; it is kept when all together are at least kWorthWhile times as
+//   fast as before, measured over kMeasure each. One that was not worth while is the last that is
+//   tried.
 // - With several, each asks for the next kRange that nobody has asked for. At most limits.lanes_max
 //   ranges are under way or waiting behind the first that is not complete, so what waits is
 //   bounded.

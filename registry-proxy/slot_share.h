@@ -4,19 +4,15 @@
 //
 // Rules
 // - A call is begun with no share, wishes one connection at first, and opens no more than its
-// share.
-//   What it has open and what it may open both count as held, whichever is more.
+//   share. What it has open and what it may open both count as held, whichever is more.
 // - One connection for each call that waits, the oldest first; then a second for whoever wishes
-// one,
-//   and so on.
+//   one, and so on.
 // - What was granted counts for kSlotLease. Before any arbiter has answered, once all were silent
 //   for that long, and when calls have had nothing for kSlotPatience, there is one in all.
 // - Where less was granted than is held, shares beyond the first sink. The first is never taken
-// from
-//   a call that has begun to read: it is given back when it ends.
+//   from a call that has begun to read: it is given back when it ends.
 // - Arbiters are asked when a wish rises or what is held is another, again at kSlotPaceWaiting
-// while
-//   less was granted than is wished, else at kSlotPace; one asking of a registry at a time.
+//   while less was granted than is wished, else at kSlotPace; one asking of a registry at a time.
 #pragma once
 
 #include <cstdint>
