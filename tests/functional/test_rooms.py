@@ -18,12 +18,17 @@ def knows_names(agent):
     return sorted(peer["name"] for peer in agent.peers())
 
 
-def test_joined_hosts_share_with_the_registry_off(rig):
+def two_in_a_room(rig):
+    """An image in a registry, the registry, a room, and a second member beside its owner."""
     image = make_image("team/app")
     registry = rig.registry()
     registry.push(image)
     room = make_room(rig, "a", [registry])
-    b = room.agent(rig, "b", [registry])
+    return image, registry, room, room.agent(rig, "b", [registry])
+
+
+def test_joined_hosts_share_with_the_registry_off(rig):
+    image, registry, room, b = two_in_a_room(rig)
     assert b.status()["room"] == ["team-a"]
     room.owner.fill(registry, image)
     b.wait_holders(image.layers[1].digest, 1)
@@ -321,11 +326,7 @@ def test_a_granted_host_joins_and_a_revoked_one_can_be_granted_again(rig):
 
 
 def test_a_host_that_leaves_a_room_is_out_at_once_and_can_join_again(rig):
-    image = make_image("team/app")
-    registry = rig.registry()
-    registry.push(image)
-    room = make_room(rig, "a", [registry])
-    b = room.agent(rig, "b", [registry])
+    image, registry, room, b = two_in_a_room(rig)
     b.fill(registry, image)
     room.owner.wait_holders(image.layers[1].digest, 1)
     assert said(b, "room", "leave", room.name) == "left room team-a"
