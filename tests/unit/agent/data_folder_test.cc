@@ -10,11 +10,14 @@ namespace {
 
 constexpr Bytes kMap{1 << 20};
 
-Status Put(index::LmdbEnv& env, const std::string& table, const std::string& key,
+// A database with one row, as another version may have left it.
+void Leave(const std::string& path, const std::string& table, const std::string& key,
            const std::string& value) {
-  auto dbi = env.Table(table);
-  if (!dbi) return dbi.error();
-  return env.Write([&](index::LmdbTxn& txn) { return txn.Put(*dbi, key, value); });
+  auto env = index::LmdbEnv::Open(path, kMap);
+  ASSERT_TRUE(env.ok());
+  const auto dbi = (*env)->Table(table);
+  ASSERT_TRUE(dbi.ok());
+  ASSERT_TRUE((*env)->Write([&](index::LmdbTxn& txn) { return txn.Put(*dbi, key, value); }).ok());
 }
 std::string Find(index::LmdbEnv& env, const std::string& table, const std::string& key) {
   std::string out;
@@ -26,11 +29,7 @@ std::string Find(index::LmdbEnv& env, const std::string& table, const std::strin
 TEST(DatabaseTest, OneOfBeforeThereWereVersionsIsUsedAsItIs) {
   const index::TempDir dir;
   const std::string path = dir / "db";
-  {
-    auto env = index::LmdbEnv::Open(path, kMap);
-    ASSERT_TRUE(env.ok());
-    ASSERT_TRUE(Put(**env, "held-tags", "reg.test/app:v1", "x").ok());
-  }
+  ASSERT_NO_FATAL_FAILURE(Leave(path, "held-tags", "reg.test/app:v1", "x"));
   for (int time = 0; time < 2; ++time) {
     auto env = OpenDatabase(path, kMap);
     ASSERT_TRUE(env.ok()) << env.error().text;
@@ -42,11 +41,7 @@ TEST(DatabaseTest, OneOfBeforeThereWereVersionsIsUsedAsItIs) {
 TEST(DatabaseTest, OneOfALaterVersionIsLeftAlone) {
   const index::TempDir dir;
   const std::string path = dir / "db";
-  {
-    auto env = index::LmdbEnv::Open(path, kMap);
-    ASSERT_TRUE(env.ok());
-    ASSERT_TRUE(Put(**env, "version", "tables", "2").ok());
-  }
+  ASSERT_NO_FATAL_FAILURE(Leave(path, "version", "tables", "2"));
   const auto opened = OpenDatabase(path, kMap);
   ASSERT_FALSE(opened.ok());
   EXPECT_EQ(opened.error().code, Code::kUnsupported);
