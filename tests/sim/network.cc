@@ -31,6 +31,13 @@ void Network::SetRate(LinkId link, double rate) {
   Touch(link);
 }
 
+bool Network::Full(LinkId link) const {
+  const Link& at = links_[link];
+  double used = 0;
+  for (const FlowId id : at.flows) used += flows_[id].rate;
+  return used >= kFull * at.rate;
+}
+
 FlowId Network::Start(LinkId from, LinkId to, double cap, std::uint32_t user) {
   Flow flow;
   flow.from = from;

@@ -22,6 +22,7 @@ using FlowId = std::uint32_t;
 
 inline constexpr FlowId kNoFlow = ~FlowId{0};
 inline constexpr double kUncapped = 1e30;
+inline constexpr double kFull = 0.98;
 
 class Network {
  public:
@@ -32,6 +33,8 @@ class Network {
   void SetRate(LinkId link, double rate);
   [[nodiscard]] double rate(LinkId link) const { return links_[link].rate * 1e6; }
   [[nodiscard]] std::size_t flows(LinkId link) const { return links_[link].flows.size(); }
+  // Its flows fill it, so that what comes to it waits in a queue.
+  [[nodiscard]] bool Full(LinkId link) const;
 
   // user: whose flow it is, given back when a mark is reached. cap: bytes a second.
   FlowId Start(LinkId from, LinkId to, double cap, std::uint32_t user);

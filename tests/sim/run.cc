@@ -172,6 +172,7 @@ std::string Options::Replay() const {
   if (stall_ms > 0) line += fmt::format(" --stall-ms {}", stall_ms);
   if (share > 0) line += fmt::format(" --share {}", share);
   if (loss > 0) line += fmt::format(" --loss {}", loss);
+  if (queue_ms > 0) line += fmt::format(" --queue-ms {}", queue_ms);
   return line;
 }
 
@@ -181,6 +182,7 @@ Result RunScenario(const Scenario& scenario, Options& options) {
   Complete(options, scenario.defaults);
   WorldLimits limits;
   limits.loss = options.loss;
+  limits.queue = std::chrono::milliseconds(options.queue_ms);
   World world(options.seed, limits);
   const Expectation expected = scenario.set_up(world, options);
   if (options.watch > 0) world.At(Time{}, [&] { Watch(world, options.watch, Bytes(0)); });

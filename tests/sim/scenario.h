@@ -28,6 +28,7 @@ struct Options {
   int stall_ms = 0;  // fetch.stall
   double share = 0;  // of the hosts: that lie, crash, have a full disk; or of T0
   double loss = 0;   // of messages
+  int queue_ms = 0;  // what waits before a full link
 
   double watch = 0;  // seconds between lines that say how it goes; changes the trace
 

@@ -126,7 +126,14 @@ void World::Send(Message message) {
   const bool may_be_lost = !to_itself && message.kind != MessageKind::kCancel;
   if (limits.loss > 0 && may_be_lost && network_rng.Unit() < limits.loss) return;
   const Duration handling = to_itself ? Duration(0) : limits.latencies.handling;
-  const Time at = now() + Latency(message.from, message.to) + handling + message.wait;
+  Time at = now() + Latency(message.from, message.to) + handling + message.wait;
+  if (limits.queue > Duration(0) && !to_itself) {
+    if (network.Full(hosts[message.from].up)) at += limits.queue;
+    if (network.Full(hosts[message.to].down)) at += limits.queue;
+    // TCP keeps the order, though a queue may be gone meanwhile.
+    Time& latest = latest_[std::uint64_t{message.from} << 32 | message.to];
+    at = latest = std::max(at, latest);
+  }
   Plan(at, EventKind::kMessage, messages.Add(std::move(message)));
 }
 

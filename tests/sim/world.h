@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/rng.h"
@@ -41,6 +42,7 @@ struct Latencies {
 struct WorldLimits {
   Latencies latencies;
   double loss = 0;                                          // of messages
+  Duration queue{0};                                        // of a full link
   Duration gone_after = std::chrono::seconds(3);            // until rosters miss a silent host
   Duration catalog_after = std::chrono::milliseconds(500);  // until catalogs list a holder
   std::uint32_t hosts_per_rack = 40;
@@ -124,7 +126,8 @@ class World {
   }
 
   std::vector<PeerId> ids_;  // of hosts: looked at for every message, where hosts are not
-  int dark_ = 0;             // hosts that are
+  std::unordered_map<std::uint64_t, Time> latest_;  // message of each pair, with queues
+  int dark_ = 0;                                    // hosts that are
   std::vector<std::function<void()>> script_;
   std::size_t script_left_ = 0;
   std::vector<std::int8_t> groups_;  // by host; empty while nothing is cut

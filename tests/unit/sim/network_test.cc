@@ -53,6 +53,18 @@ TEST_F(NetworkTest, FlowsOfALinkShareIt) {
   EXPECT_NEAR(ends[1], 3.0, 1e-3);  // alone after the first
 }
 
+TEST_F(NetworkTest, ALinkIsFullWhileItsFlowsFillIt) {
+  const LinkId up = network_.AddLink(1e6);
+  const LinkId down = network_.AddLink(2e6);
+  EXPECT_FALSE(network_.Full(up));
+  Start(up, down, 1'000'000);
+  while (!network_.settled()) network_.Settle();
+  EXPECT_TRUE(network_.Full(up));
+  EXPECT_FALSE(network_.Full(down));
+  Run();
+  EXPECT_FALSE(network_.Full(up));
+}
+
 TEST_F(NetworkTest, WhatASlowEndLeavesIsForTheOthers) {
   const LinkId up = network_.AddLink(1e6);
   Start(up, network_.AddLink(0.1e6), 100'000);
