@@ -200,6 +200,7 @@ void Download::Impl::Decide() {
   AskArbiters();
   AskUpstream();
   AskPieces();
+  HurryMaps();
   MakeRoom();
   GiveUpIfHopeless();
 }

@@ -251,10 +251,23 @@ void Download::Impl::TakeMap(int at, const HolderMap& map) {
   } else if (holder.known == 0) {
     holder.map_at = now_ + (PeersStuck() ? kMapPauseIdle : kMapPauseEmpty);
   } else {
+    holder.grew = grew;
     const Duration pause = grew ? MapPause(holder) : kMapPauseIdle;
     holder.map_at = std::max(now_, holder.map_sent + pause);
   }
   WakeAt(holder.map_at);
+}
+
+void Download::Impl::HurryMaps() {
+  if (!chain_ || alone_ || asked_pieces_ >= pipeline_.depth()) return;
+  for (const int at : holding_) {
+    Holder& holder = holders_[at];
+    if (holder.map_request != 0 || !holder.grew || holder.map_at == kNever) continue;
+    const Time soon = std::max(now_, holder.map_sent + kMapPauseHungry);
+    if (soon >= holder.map_at) continue;
+    holder.map_at = soon;
+    WakeAt(soon);
+  }
 }
 
 Duration Download::Impl::MapPause(const Holder& holder) const {

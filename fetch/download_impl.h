@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "fetch/answer_time.h"
 #include "fetch/chain_choice.h"
 #include "fetch/download.h"
 #include "fetch/peer_score.h"
@@ -31,6 +32,9 @@ inline constexpr Duration kMapWait = std::chrono::seconds(10);
 inline constexpr Duration kMapPauseMin = std::chrono::milliseconds(10);
 inline constexpr Duration kMapPauseMax = std::chrono::milliseconds(150);
 inline constexpr int kMapPauseOthers = 6;
+// But whoever could ask for more pieces than it knows of asks after this: news are what it lacks,
+// and the slower pieces come, the longer it would do without.
+inline constexpr Duration kMapPauseHungry = std::chrono::milliseconds(60);
 inline constexpr Duration kMapPauseIdle = std::chrono::seconds(1);
 // A holder that has nothing yet may have its first piece soon.
 inline constexpr Duration kMapPauseEmpty = std::chrono::milliseconds(100);
@@ -78,6 +82,12 @@ inline constexpr Duration kBusyPatience = std::chrono::seconds(10);
 // A request may take so many times what another holder would need for its piece.
 // Generous, as the other was measured while it had more of its link for us than it has now.
 inline constexpr double kSlowFactor = 10;
+// And so many times what pieces usually take from asking to their last byte: how fast another was
+// says nothing about the queues of full links that its answer waits in.
+inline constexpr int kSlowTimes = 4;
+// Where links are full pieces take long to begin. A stall is then as long as nearly all of them
+// take, but not longer than so many times limits.stall.
+inline constexpr int kStallTimesMax = 4;
 inline constexpr Duration kSlowTime = std::chrono::seconds(2);
 // So many answers are awaited at the usual pace while nothing is here.
 inline constexpr int kSwarmAsksQuick = 8;
@@ -116,6 +126,7 @@ struct Holder {
   bool claims_last = false;
   bool member = false;   // it fetches the blob too, as far as we heard
   bool excused = false;  // it had changed its mind once
+  bool grew = false;     // its last map had more than the one before
   int asked_pieces = 0;
   std::int32_t useful = 0;   // of those that it can give, while counted, the ones that we lack
   std::int32_t known = 0;    // pieces its last map listed
@@ -247,6 +258,8 @@ class Download::Impl {
   // did: a large swarm would fall into groups whose members all have the same.
   void MakeRoom();
   void AskMap(int holder, std::int32_t known);
+  // We could ask for more pieces than our holders are known to have: their maps are asked sooner.
+  void HurryMaps();
   void TakeMap(int holder, const HolderMap& map);
   [[nodiscard]] Duration MapPause(const Holder& holder) const;
   void OnMapFailed(const Request& request, const Error& error);
@@ -331,6 +344,8 @@ class Download::Impl {
   [[nodiscard]] std::optional<PieceIndex> ChooseDouble(const Holder& holder, int self);
   void AddOptions(Request& request);
   void DropOptions(Request& request);
+  // How long a request for a piece may be without a byte.
+  [[nodiscard]] Duration PieceStall() const;
   // Slots of it that may be used now.
   [[nodiscard]] int SlotsOf(const Holder& holder) const;
   [[nodiscard]] bool MayAsk(const Holder& holder) const {
@@ -445,6 +460,7 @@ class Download::Impl {
   std::optional<Error> peer_error_;
 
   Pipeline pipeline_;
+  AnswerTime answer_time_;  // of pieces
 
   Time swarm_asked_at_{};
   Time swarm_at_{};  // when the arbiters are asked next

@@ -94,7 +94,7 @@ bool Download::Impl::AskHolder(int at) {
   if (!choice) return false;
   const PieceRun* const run = &choice->run;
   holder.score.OnAsked(now_, holder.asked_pieces == 0);
-  Request& request = NewRequest(Request::Kind::kPieces, at, limits_.stall);
+  Request& request = NewRequest(Request::Kind::kPieces, at, PieceStall());
   request.next = run->first;
   request.end = run->first + run->count;
   for (PieceIndex i = run->first; i < request.end; ++i) {
@@ -107,6 +107,10 @@ bool Download::Impl::AskHolder(int at) {
   if (!choice->exact && run->count == 1) AddOptions(request);
   Emit(FetchPieces{request.id, holder.id, run->first, run->count, request.options});
   return true;
+}
+
+Duration Download::Impl::PieceStall() const {
+  return std::clamp(answer_time_.most(), limits_.stall, limits_.stall * kStallTimesMax);
 }
 
 int Download::Impl::SlotsOf(const Holder& holder) const {
@@ -150,8 +154,9 @@ bool Download::Impl::WantsLastEarly() const {
 
 std::optional<PieceIndex> Download::Impl::ChooseDouble(const Holder& holder, int self) {
   const PieceRun window = picker_.Window();
-  // Twice the time a piece takes, or half a stall while that is not known: what is about to come
-  // anyway is not asked twice.
+  // Twice the time a piece takes of this holder's rate, or half a stall while that is not known,
+  // and what nearly all pieces take with all that waits before them: what is about to come anyway
+  // is not asked twice.
   Duration patience = limits_.stall / 2;
   if (holder.score.rate() && *holder.score.rate() > 0) {
     const double length = static_cast<double>(chain_->geometry().piece().count());
@@ -159,6 +164,7 @@ std::optional<PieceIndex> Download::Impl::ChooseDouble(const Holder& holder, int
     patience = std::max<Duration>(std::chrono::milliseconds(50),
                                   Duration(static_cast<std::int64_t>(wait)));
   }
+  patience = std::max(patience, answer_time_.most());
   std::optional<PieceIndex> best;
   Time best_since = kNever;
   for (const Request* const asked : byte_requests_) {
@@ -206,6 +212,7 @@ void Download::Impl::OnPeerPiece(Request& request, PieceIndex piece, const Chain
     holder.score.OnBytes(now_, std::min(length, request.judged - request.received));
   }
   holder.score.OnVerified();
+  answer_time_.OnAnswer(now_ - request.waited_at.value_or(request.asked_at));
   pipeline_.OnPiece(now_);
   sources_.peers[holder.id] += length;
   NoteProgress(true);
