@@ -28,11 +28,12 @@
 //    limits.lead_budget. A lead waits for the maps that it asked for before it led, not for later
 //    ones, and keeps the lead meanwhile. A lead that loses the lead stops asking the upstream. One
 //    that has to wait for its turn says so, and is waited for (index::kLeadWaitMax).
-// 4. A request without a byte for limits.stall (upstream: limits.upstream_stall) is cancelled, its
-//    pieces go elsewhere at once, and its peer is asked nothing for a while (doubling, from
-//    limits.stall up to kPenaltyMax). Any other failure of a peer is treated alike. A request that
-//    is older than limits.stall and far slower than what another holder of the piece would need
-//    (kSlowFactor) is taken back too; its peer then has one request at a time for kSlowTime.
+// 4. A request without a byte for limits.stall (upstream: limits.upstream_stall; where nearly all
+//    pieces take longer, as long as that, up to four times limits.stall) is cancelled, its pieces
+//    go elsewhere at once, and its peer is asked nothing for a while (doubling, from limits.stall
+//    up to kPenaltyMax). Any other failure of a peer is treated alike. A request that is older than
+//    that and far slower than what another holder of the piece would need (kSlowFactor), and than
+//    pieces usually take, is taken back too; its peer then has one request at a time for kSlowTime.
 //    While a request waits for its turn with us (OnWaiting) none of this applies, and nothing is
 //    given up.
 // 5. A piece that fails verification bans its sender and costs that piece only. Chains that
@@ -43,8 +44,8 @@
 //    brings nothing either. Pieces stay when both chains agree around them, else they are
 //    forgotten.
 // 6. End game: when every absent piece of the window is asked, an idle source may be asked for the
-//    piece that has waited longest at a slower one; the loser is cancelled. At most two askings
-//    of a piece.
+//    piece that has waited longest at a slower one, and longer than nearly all pieces take; the
+//    loser is cancelled. At most two askings of a piece.
 // 7. The last piece is verified against the digest; when all pieces have passed, the digest is
 //    proved (Proved) and the download is over. Where upstream bytes contradict the peers' chain,
 //    holders that claim the last piece get limits.peer_budget to prove their chain with it. If they

@@ -43,10 +43,8 @@ bool Download::Impl::IsSlow(const Request& request) const {
   // What came so far says how long the rest will take; nothing at all is as slow as can be.
   const double came = std::max(1.0, static_cast<double>(request.received.count()));
   const double needs = left / came * static_cast<double>(age.count());
-  if (needs <
-      kSlowTimes * static_cast<double>(answer_time_.usual().value_or(Duration(0)).count())) {
-    return false;
-  }
+  const Duration usual = AtMost(answer_time_.usual().value_or(Duration(0)));
+  if (needs < kSlowTimes * static_cast<double>(usual.count())) return false;
   const double length = static_cast<double>(LengthOf(request.marked.front()).count());
   return std::ranges::any_of(holding_, [&](int at) {
     const Holder& other = holders_[at];

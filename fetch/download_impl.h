@@ -85,8 +85,8 @@ inline constexpr double kSlowFactor = 10;
 // And so many times what pieces usually take from asking to their last byte: how fast another was
 // says nothing about the queues of full links that its answer waits in.
 inline constexpr int kSlowTimes = 4;
-// Where links are full pieces take long to begin. A stall is then as long as nearly all of them
-// take, but not longer than so many times limits.stall.
+// Where links are full pieces take long. A stall is then as long as nearly all of them take. What
+// they were found to take counts for up to so many times limits.stall.
 inline constexpr int kStallTimesMax = 4;
 inline constexpr Duration kSlowTime = std::chrono::seconds(2);
 // So many answers are awaited at the usual pace while nothing is here.
@@ -344,6 +344,11 @@ class Download::Impl {
   [[nodiscard]] std::optional<PieceIndex> ChooseDouble(const Holder& holder, int self);
   void AddOptions(Request& request);
   void DropOptions(Request& request);
+  // What pieces were found to take, as far as it counts: whoever is slow must not make us wait
+  // long.
+  [[nodiscard]] Duration AtMost(Duration took) const {
+    return std::min(took, limits_.stall * kStallTimesMax);
+  }
   // How long a request for a piece may be without a byte.
   [[nodiscard]] Duration PieceStall() const;
   // Slots of it that may be used now.

@@ -110,7 +110,7 @@ bool Download::Impl::AskHolder(int at) {
 }
 
 Duration Download::Impl::PieceStall() const {
-  return std::clamp(answer_time_.most(), limits_.stall, limits_.stall * kStallTimesMax);
+  return std::max(limits_.stall, AtMost(answer_time_.most()));
 }
 
 int Download::Impl::SlotsOf(const Holder& holder) const {
@@ -164,7 +164,7 @@ std::optional<PieceIndex> Download::Impl::ChooseDouble(const Holder& holder, int
     patience = std::max<Duration>(std::chrono::milliseconds(50),
                                   Duration(static_cast<std::int64_t>(wait)));
   }
-  patience = std::max(patience, answer_time_.most());
+  patience = std::max(patience, AtMost(answer_time_.most()));
   std::optional<PieceIndex> best;
   Time best_since = kNever;
   for (const Request* const asked : byte_requests_) {

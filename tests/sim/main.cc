@@ -75,7 +75,7 @@ int Main(int argc, char** argv) {
   app.add_option("--stall-ms", options.stall_ms, "fetch.stall");
   app.add_option("--share", options.share, "of the hosts that lie, crash, are full");
   app.add_option("--loss", options.loss, "part of the messages that are lost");
-  app.add_option("--queue-ms", options.queue_ms, "what waits before a full link takes so long");
+  app.add_option("--queue-ms", options.queue_ms, "what comes to a full link waits so long");
   app.add_option("--watch", options.watch, "say how it goes, every so many simulated seconds");
   app.add_option("--whole", whole, "of index: hosts with a roster of their own");
   app.footer(Names());

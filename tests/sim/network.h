@@ -22,7 +22,7 @@ using FlowId = std::uint32_t;
 
 inline constexpr FlowId kNoFlow = ~FlowId{0};
 inline constexpr double kUncapped = 1e30;
-inline constexpr double kFull = 0.98;
+inline constexpr double kFull = 0.98;  // of a link's rate: what comes to it waits
 
 class Network {
  public:

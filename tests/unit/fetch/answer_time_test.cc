@@ -67,6 +67,21 @@ TEST(DownloadTest, AStallIsNeverLongerThanFourTimesWhatWasConfigured) {
   ExpectStall(rig, SecondAfter(rig, 2, 7900ms), 2s);
 }
 
+// Whoever was slow must not keep the last piece for long.
+TEST(DownloadTest, AfterASlowPieceTheNextIsAskedTwiceInTimeAllTheSame) {
+  DownloadRig rig(false);
+  const FetchPieces second = SecondAfter(rig, 2, 7900ms);
+  rig.Resolved({Peer(2)});
+  rig.AnswerMapOf(Peer(2), DownloadRig::Whole(2));
+  for (int k = 0; k < 5; ++k) {
+    rig.Pass(390ms);
+    rig.BytesCame(second.id, 1);
+  }
+  EXPECT_EQ(rig.Count<FetchPieces>(), 0);
+  rig.Pass(100ms);
+  EXPECT_EQ(rig.TakeOne<FetchPieces>().peer, Peer(2));
+}
+
 TEST(DownloadTest, APieceIsAskedTwiceOnlyWhenItIsLaterThanPiecesUsuallyAre) {
   DownloadRig rig;
   rig.Start({Peer(1), Peer(2)});
