@@ -20,8 +20,8 @@ Error Wrong(std::string_view value, std::string_view must) {
 }
 
 template <class Section>
-ConfigKey Text(std::string name, Section Config::*section, std::string Section::*field,
-               std::function<Status(const std::string&)> check = {}) {
+ConfigKey TextKey(std::string name, Section Config::*section, std::string Section::*field,
+                  std::function<Status(const std::string&)> check = {}) {
   return {std::move(name), KeyType::kText,
           [=](Config& config, const Values& values) -> Status {
             if (check) {
@@ -34,7 +34,7 @@ ConfigKey Text(std::string name, Section Config::*section, std::string Section::
 }
 
 template <class Section>
-ConfigKey Flag(std::string name, Section Config::*section, bool Section::*field) {
+ConfigKey FlagKey(std::string name, Section Config::*section, bool Section::*field) {
   return {
       std::move(name), KeyType::kBool,
       [=](Config& config, const Values& values) -> Status {
@@ -48,8 +48,8 @@ ConfigKey Flag(std::string name, Section Config::*section, bool Section::*field)
 }
 
 template <class Section>
-ConfigKey Number(std::string name, Section Config::*section, int Section::*field, int min,
-                 int max) {
+ConfigKey NumberKey(std::string name, Section Config::*section, int Section::*field, int min,
+                    int max) {
   return {std::move(name), KeyType::kInt,
           [=](Config& config, const Values& values) -> Status {
             const std::string& text = values.front();
@@ -68,8 +68,8 @@ ConfigKey Number(std::string name, Section Config::*section, int Section::*field
 }
 
 template <class Section>
-ConfigKey List(std::string name, Section Config::*section, Values Section::*field,
-               std::function<Status(const std::string&)> check) {
+ConfigKey ListKey(std::string name, Section Config::*section, Values Section::*field,
+                  std::function<Status(const std::string&)> check) {
   return {std::move(name), KeyType::kList,
           [=](Config& config, const Values& values) -> Status {
             for (const auto& value : values) {
@@ -89,8 +89,8 @@ ConfigKey List(std::string name, Section Config::*section, Values Section::*fiel
 }
 
 template <class Section>
-ConfigKey Time(std::string name, Section Config::*section, Duration Section::*field, Duration min,
-               Duration max) {
+ConfigKey TimeKey(std::string name, Section Config::*section, Duration Section::*field,
+                  Duration min, Duration max) {
   return {std::move(name), KeyType::kText,
           [=](Config& config, const Values& values) -> Status {
             auto value = ParseDuration(values.front());
@@ -106,8 +106,8 @@ ConfigKey Time(std::string name, Section Config::*section, Duration Section::*fi
 }
 
 template <class Section>
-ConfigKey Size(std::string name, Section Config::*section, Bytes Section::*field, Bytes min,
-               Bytes max, std::int64_t multiple) {
+ConfigKey SizeKey(std::string name, Section Config::*section, Bytes Section::*field, Bytes min,
+                  Bytes max, std::int64_t multiple) {
   return {std::move(name), KeyType::kText,
           [=](Config& config, const Values& values) -> Status {
             auto value = ParseSize(values.front());
@@ -124,7 +124,7 @@ ConfigKey Size(std::string name, Section Config::*section, Bytes Section::*field
 }
 
 template <class Section>
-ConfigKey Rate(std::string name, Section Config::*section, Bytes Section::*field) {
+ConfigKey RateKey(std::string name, Section Config::*section, Bytes Section::*field) {
   return {std::move(name), KeyType::kText,
           [=](Config& config, const Values& values) -> Status {
             auto value = ParseRate(values.front());
@@ -228,53 +228,56 @@ std::vector<ConfigKey> MakeTable() {
   using std::chrono::milliseconds;
   using std::chrono::seconds;
   return {
-      Text("agent.name", &C::agent, &C::Agent::name, IsName),
-      Text("agent.data_dir", &C::agent, &C::Agent::data_dir, IsAbsolute),
-      Text("agent.log_level", &C::agent, &C::Agent::log_level,
-           OneOf({"trace", "debug", "info", "warn", "error", "off"})),
-      Text("agent.log_format", &C::agent, &C::Agent::log_format, OneOf({"text", "json"})),
-      Text("agent.admin", &C::agent, &C::Agent::admin, IsEndpoint),
-      Text("mirror.listen", &C::mirror, &C::Mirror::listen, IsEndpoint),
-      Text("mirror.stream", &C::mirror, &C::Mirror::stream, OneOf({"verified", "proved"})),
-      Text("peer.listen", &C::peer, &C::Peer::listen, IsEndpoint),
-      List("peer.advertise", &C::peer, &C::Peer::advertise, IsEndpoint),
-      List("index.use", &C::index, &C::Index::use, OneOf({"lan", "rendezvous", "dht", "static"})),
-      List("index.rendezvous", &C::index, &C::Index::rendezvous, IsServerUrl),
-      List("index.static", &C::index, &C::Index::fixed, IsEndpoint),
-      Time("index.sync_interval", &C::index, &C::Index::sync_interval, milliseconds(100), hours(1)),
-      Time("index.resolve_timeout", &C::index, &C::Index::resolve_timeout, milliseconds(1),
-           seconds(10)),
-      Text("lan.group", &C::lan, &C::Lan::group, IsGroup),
-      Text("lan.group6", &C::lan, &C::Lan::group6, IsGroup6),
-      Time("lan.interval", &C::lan, &C::Lan::interval, milliseconds(100), hours(1)),
-      Text("dht.listen", &C::dht, &C::Dht::listen, IsEndpoint),
-      List("dht.bootstrap", &C::dht, &C::Dht::bootstrap, IsEndpoint),
-      Text("rendezvous.listen", &C::rendezvous, &C::Rendezvous::listen, IsEndpoint),
-      Time("rendezvous.ttl_min", &C::rendezvous, &C::Rendezvous::ttl_min, seconds(1), hours(72)),
-      Time("rendezvous.ttl_max", &C::rendezvous, &C::Rendezvous::ttl_max, seconds(1), hours(72)),
-      Time("rendezvous.ttl_default", &C::rendezvous, &C::Rendezvous::ttl_default, seconds(1),
-           hours(72)),
-      List("rendezvous.federate", &C::rendezvous, &C::Rendezvous::federate, IsServerUrl),
-      Flag("rendezvous.search", &C::rendezvous, &C::Rendezvous::search),
-      Flag("room.open", &C::room, &C::Room::open),
-      Size("store.max", &C::store, &C::Store::max, Bytes(1 << 20), Bytes(std::int64_t{1} << 50), 1),
-      Text("store.containerd", &C::store, &C::Store::containerd, IsAbsolute),
-      Text("store.namespace", &C::store, &C::Store::name_space, IsNamespace),
-      Size("fetch.piece", &C::fetch, &C::Fetch::piece, Bytes(64 << 10), Bytes(64 << 20), 64),
-      Number("fetch.parallel_pieces", &C::fetch, &C::Fetch::parallel_pieces, 1, 256),
-      Time("fetch.stall", &C::fetch, &C::Fetch::stall, milliseconds(50), hours(1)),
-      Time("fetch.peer_budget", &C::fetch, &C::Fetch::peer_budget, milliseconds(10), hours(1)),
-      List("preheat.images", &C::preheat, &C::Preheat::images, IsPattern),
-      Flag("preheat.open", &C::preheat, &C::Preheat::open),
-      Flag("relay.use", &C::relay, &C::Relay::use),
-      Flag("relay.serve", &C::relay, &C::Relay::serve),
-      Number("relay.slots", &C::relay, &C::Relay::slots, 1, 256),
-      Rate("relay.rate", &C::relay, &C::Relay::rate),
-      Time("relay.time", &C::relay, &C::Relay::time, seconds(1), hours(24)),
-      Rate("limits.upload_rate", &C::limits, &C::Limits::upload_rate),
-      Rate("limits.download_rate", &C::limits, &C::Limits::download_rate),
-      Number("limits.upload_slots", &C::limits, &C::Limits::upload_slots, 0, 1024),
-      Number("limits.connections", &C::limits, &C::Limits::connections, 16, 65536),
+      TextKey("agent.name", &C::agent, &C::Agent::name, IsName),
+      TextKey("agent.data_dir", &C::agent, &C::Agent::data_dir, IsAbsolute),
+      TextKey("agent.log_level", &C::agent, &C::Agent::log_level,
+              OneOf({"trace", "debug", "info", "warn", "error", "off"})),
+      TextKey("agent.log_format", &C::agent, &C::Agent::log_format, OneOf({"text", "json"})),
+      TextKey("agent.admin", &C::agent, &C::Agent::admin, IsEndpoint),
+      TextKey("mirror.listen", &C::mirror, &C::Mirror::listen, IsEndpoint),
+      TextKey("mirror.stream", &C::mirror, &C::Mirror::stream, OneOf({"verified", "proved"})),
+      TextKey("peer.listen", &C::peer, &C::Peer::listen, IsEndpoint),
+      ListKey("peer.advertise", &C::peer, &C::Peer::advertise, IsEndpoint),
+      ListKey("index.use", &C::index, &C::Index::use,
+              OneOf({"lan", "rendezvous", "dht", "static"})),
+      ListKey("index.rendezvous", &C::index, &C::Index::rendezvous, IsServerUrl),
+      ListKey("index.static", &C::index, &C::Index::fixed, IsEndpoint),
+      TimeKey("index.sync_interval", &C::index, &C::Index::sync_interval, milliseconds(100),
+              hours(1)),
+      TimeKey("index.resolve_timeout", &C::index, &C::Index::resolve_timeout, milliseconds(1),
+              seconds(10)),
+      TextKey("lan.group", &C::lan, &C::Lan::group, IsGroup),
+      TextKey("lan.group6", &C::lan, &C::Lan::group6, IsGroup6),
+      TimeKey("lan.interval", &C::lan, &C::Lan::interval, milliseconds(100), hours(1)),
+      TextKey("dht.listen", &C::dht, &C::Dht::listen, IsEndpoint),
+      ListKey("dht.bootstrap", &C::dht, &C::Dht::bootstrap, IsEndpoint),
+      TextKey("rendezvous.listen", &C::rendezvous, &C::Rendezvous::listen, IsEndpoint),
+      TimeKey("rendezvous.ttl_min", &C::rendezvous, &C::Rendezvous::ttl_min, seconds(1), hours(72)),
+      TimeKey("rendezvous.ttl_max", &C::rendezvous, &C::Rendezvous::ttl_max, seconds(1), hours(72)),
+      TimeKey("rendezvous.ttl_default", &C::rendezvous, &C::Rendezvous::ttl_default, seconds(1),
+              hours(72)),
+      ListKey("rendezvous.federate", &C::rendezvous, &C::Rendezvous::federate, IsServerUrl),
+      FlagKey("rendezvous.search", &C::rendezvous, &C::Rendezvous::search),
+      FlagKey("room.open", &C::room, &C::Room::open),
+      SizeKey("store.max", &C::store, &C::Store::max, Bytes(1 << 20), Bytes(std::int64_t{1} << 50),
+              1),
+      TextKey("store.containerd", &C::store, &C::Store::containerd, IsAbsolute),
+      TextKey("store.namespace", &C::store, &C::Store::name_space, IsNamespace),
+      SizeKey("fetch.piece", &C::fetch, &C::Fetch::piece, Bytes(64 << 10), Bytes(64 << 20), 64),
+      NumberKey("fetch.parallel_pieces", &C::fetch, &C::Fetch::parallel_pieces, 1, 256),
+      TimeKey("fetch.stall", &C::fetch, &C::Fetch::stall, milliseconds(50), hours(1)),
+      TimeKey("fetch.peer_budget", &C::fetch, &C::Fetch::peer_budget, milliseconds(10), hours(1)),
+      ListKey("preheat.images", &C::preheat, &C::Preheat::images, IsPattern),
+      FlagKey("preheat.open", &C::preheat, &C::Preheat::open),
+      FlagKey("relay.use", &C::relay, &C::Relay::use),
+      FlagKey("relay.serve", &C::relay, &C::Relay::serve),
+      NumberKey("relay.slots", &C::relay, &C::Relay::slots, 1, 256),
+      RateKey("relay.rate", &C::relay, &C::Relay::rate),
+      TimeKey("relay.time", &C::relay, &C::Relay::time, seconds(1), hours(24)),
+      RateKey("limits.upload_rate", &C::limits, &C::Limits::upload_rate),
+      RateKey("limits.download_rate", &C::limits, &C::Limits::download_rate),
+      NumberKey("limits.upload_slots", &C::limits, &C::Limits::upload_slots, 0, 1024),
+      NumberKey("limits.connections", &C::limits, &C::Limits::connections, 16, 65536),
   };
 }
 

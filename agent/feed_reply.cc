@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "agent/json_parts.h"
 #include "base/units.h"
 
 namespace shoal::agent {
@@ -12,10 +13,6 @@ namespace {
 
 // A registry that is away is given up after 20 s.
 constexpr auto kBeginWait = std::chrono::seconds(25);
-
-Json Text(const std::string& text) { return Json::string(text); }
-Json Count(std::int64_t number) { return Json::number(number); }
-void Push(Json& array, Json value) { array[array.size()] = std::move(value); }
 
 Json HostOf(const PreheatHost& host, const std::string& name) {
   Json json = Json::object();

@@ -11,7 +11,7 @@
 namespace shoal::agent {
 namespace {
 
-constexpr std::string_view kReload =
+constexpr std::string_view kContainersReload =
     "CRI-O takes it up with `systemctl reload crio`, Podman with its next pull";
 
 // The registries that our file names; none when there is no file of ours.
@@ -67,7 +67,7 @@ Result<std::vector<std::string>> InstallContainers(const HostsOptions& options) 
     return std::vector{options.containers + " is in place already"};
   }
   if (auto written = WriteHostsFile(options.containers, text); !written) return written.error();
-  return std::vector{"wrote " + options.containers, std::string(kReload)};
+  return std::vector{"wrote " + options.containers, std::string(kContainersReload)};
 }
 
 Result<std::vector<std::string>> RemoveContainers(const HostsOptions& options) {
@@ -81,7 +81,7 @@ Result<std::vector<std::string>> RemoveContainers(const HostsOptions& options) {
                           : WriteHostsFile(options.containers, ConfOf(*named, options.mirror));
   if (!done) return done.error();
   return std::vector{(named->empty() ? "removed " : "wrote ") + options.containers,
-                     std::string(kReload)};
+                     std::string(kContainersReload)};
 }
 
 Result<std::vector<std::string>> ShowContainers(const HostsOptions& options) {

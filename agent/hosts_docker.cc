@@ -13,7 +13,7 @@ namespace {
 
 constexpr const char* kKey = "registry-mirrors";
 constexpr std::size_t kDaemonBytesMax = 1 << 20;
-constexpr std::string_view kReload = "Docker takes it up with `systemctl reload docker`";
+constexpr std::string_view kDockerReload = "Docker takes it up with `systemctl reload docker`";
 
 Result<Json> ReadDaemon(const std::string& path) {
   const auto text = ReadHostsFile(path);
@@ -92,7 +92,7 @@ Result<std::vector<std::string>> InstallDocker(const HostsOptions& options) {
   auto written = WriteHostsFile(options.docker, WithMirror(*daemon, UrlOf(options)));
   if (!written) return written.error();
   lines.push_back("wrote " + options.docker);
-  lines.emplace_back(kReload);
+  lines.emplace_back(kDockerReload);
   return lines;
 }
 
@@ -116,7 +116,7 @@ Result<std::vector<std::string>> RemoveDocker(const HostsOptions& options) {
   }
   if (done) done = RemoveHostsFile(backup);
   if (!done) return done.error();
-  return std::vector{"took the mirror out of " + options.docker, std::string(kReload)};
+  return std::vector{"took the mirror out of " + options.docker, std::string(kDockerReload)};
 }
 
 Result<std::vector<std::string>> ShowDocker(const HostsOptions& options) {

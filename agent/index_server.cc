@@ -13,7 +13,7 @@ constexpr int kThreads = 2;  // they parse, verify signatures, and encrypt
 constexpr int kSearchesWaiting = 64;
 constexpr Duration kGrace = std::chrono::seconds(1);
 // A request of 64 KiB: index/signed_request.h.
-constexpr std::size_t kBodyBytesMax = index::kRendezvousRequestBytesMax;
+constexpr std::size_t kRequestBodyBytesMax = index::kRendezvousRequestBytesMax;
 
 fetch::HttpReply ToHttp(index::RendezvousService::Reply reply) {
   fetch::HttpReply out;
@@ -39,7 +39,7 @@ Result<std::unique_ptr<IndexServer>> IndexServer::Start(Options options,
                                   .threads = kThreads,
                                   .limits = {},
                                   .tls = *tls};
-  http.limits.body_bytes_max = kBodyBytesMax;
+  http.limits.body_bytes_max = kRequestBodyBytesMax;
   http.limits.connections_max = options.connections_max;
   http.limits.idle = options.idle;
   http.limits.header_time = options.request_time;

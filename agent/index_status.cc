@@ -16,7 +16,7 @@ constexpr std::uint64_t kPeersMax = 1000;  // of one answer: each is read anew
 
 Json Number(std::int64_t n) { return Json::number(n); }
 template <class T>
-Json Count(T n) {
+Json CountOf(T n) {
   return Json::number(static_cast<std::int64_t>(n));
 }
 
@@ -47,9 +47,9 @@ Json ToJson(const index::RendezvousService::Peer& peer, const index::Record& rec
   out["endpoints"] = std::move(endpoints);
   out["rooms"] = std::move(rooms);
   out["server"] = Json::string(peer.server ? peer.server->Hex() : "");
-  out["registrations"] = Count(peer.shown.registrations);
+  out["registrations"] = CountOf(peer.shown.registrations);
   out["expires_ms"] = Number(ToUnixMs(record.expires));
-  out["after"] = Count(peer.shown.number);
+  out["after"] = CountOf(peer.shown.number);
   return out;
 }
 
@@ -115,11 +115,11 @@ AdminReply IndexStatus::Status() const {
   status["version"] = Json::string(SHOAL_VERSION);
   status["uptime_s"] = Number(
       std::chrono::duration_cast<std::chrono::seconds>(index::SteadyNow() - started_).count());
-  status["peers"] = Count(counts.peers);
-  status["registrations"] = Count(counts.registrations);
-  status["copied"] = Count(counts.copied);
-  status["swarms"] = Count(counts.swarms);
-  status["servers"] = Count(server_.service().servers().size());
+  status["peers"] = CountOf(counts.peers);
+  status["registrations"] = CountOf(counts.registrations);
+  status["copied"] = CountOf(counts.copied);
+  status["swarms"] = CountOf(counts.swarms);
+  status["servers"] = CountOf(server_.service().servers().size());
   return JsonReply(status);
 }
 
@@ -134,8 +134,8 @@ AdminReply IndexStatus::Servers() const {
     server["state"] = Json::string(i == 0 ? "self" : line.works ? "works" : "away");
     server["trouble"] = Json::string(trouble);
     server["listed"] = Json::boolean(line.is_ours);
-    server["epoch"] = Count(line.epoch);
-    server["read"] = Count(line.cursor);
+    server["epoch"] = CountOf(line.epoch);
+    server["read"] = CountOf(line.cursor);
     server["heard_s"] = Number(line.heard_s);
     server["registrations"] = Number(line.registrations);
     out[i] = std::move(server);

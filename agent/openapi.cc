@@ -1,4 +1,5 @@
 #include "agent/openapi.h"
+#include "agent/json_parts.h"
 
 #include <initializer_list>
 #include <string>
@@ -11,8 +12,6 @@ namespace {
 
 using Members = std::initializer_list<std::pair<const char*, Json>>;
 using Words = std::initializer_list<const char*>;
-
-Json Text(const std::string& text) { return Json::string(text); }
 
 Json Object(Members members) {
   Json object = Json::object(true);

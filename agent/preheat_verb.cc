@@ -18,7 +18,7 @@
 namespace shoal::agent {
 namespace {
 
-constexpr auto kPollEvery = std::chrono::milliseconds(200);
+constexpr auto kPreheatPollEvery = std::chrono::milliseconds(200);
 // Hosts that are named in an error.
 constexpr std::size_t kNamedMax = 5;
 
@@ -26,30 +26,30 @@ volatile std::sig_atomic_t interrupted = 0;
 
 void OnInterrupt(int /*signal*/) { interrupted = 1; }
 
-std::string Text(const Json& object, const char* member) { return object.at(member).as_string(); }
+std::string TextOf(const Json& object, const char* member) { return object.at(member).as_string(); }
 std::int64_t Number(const Json& object, const char* member) {
   return object.at(member).as_number().to_int64();
 }
 
 std::string NameOf(const Json& host) {
-  const std::string name = Text(host, "name");
-  return name.empty() ? Text(host, "id").substr(0, 12) : name;
+  const std::string name = TextOf(host, "name");
+  return name.empty() ? TextOf(host, "id").substr(0, 12) : name;
 }
 
 // Which hosts are in which state.
 std::map<std::string, std::vector<Json>> ByState(const Json& preheat) {
   std::map<std::string, std::vector<Json>> hosts;
   for (const auto& host : preheat.at("hosts").as_array()) {
-    hosts[Text(host, "state")].push_back(host);
+    hosts[TextOf(host, "state")].push_back(host);
   }
   return hosts;
 }
 
 std::string Said(const Json& host) {
-  const std::string state = Text(host, "state");
+  const std::string state = TextOf(host, "state");
   if (state == "done") return NameOf(host) + " has it, " + HumanSize(Bytes(Number(host, "size")));
-  if (state == "failed") return NameOf(host) + " failed: " + Text(host, "text");
-  if (state == "declined") return NameOf(host) + " does not want it: " + Text(host, "text");
+  if (state == "failed") return NameOf(host) + " failed: " + TextOf(host, "text");
+  if (state == "declined") return NameOf(host) + " does not want it: " + TextOf(host, "text");
   return NameOf(host) + " does not answer";
 }
 
@@ -70,9 +70,9 @@ void DrawBar(const Json& preheat, bool again) {
 
 void PrintNews(const Json& preheat, std::map<std::string, std::string>& told) {
   for (const auto& host : preheat.at("hosts").as_array()) {
-    const std::string state = Text(host, "state");
-    if (state == "waiting" || state == "running" || told[Text(host, "id")] == state) continue;
-    told[Text(host, "id")] = state;
+    const std::string state = TextOf(host, "state");
+    if (state == "waiting" || state == "running" || told[TextOf(host, "id")] == state) continue;
+    told[TextOf(host, "id")] = state;
     std::printf("%s\n", Said(host).c_str());
   }
   std::fflush(stdout);
@@ -80,8 +80,8 @@ void PrintNews(const Json& preheat, std::map<std::string, std::string>& told) {
 
 Exit Conclude(const Json& preheat, bool json) {
   if (json) std::printf("%s\n", preheat.serialize().c_str());
-  const std::string image = Text(preheat, "image");
-  if (Text(preheat, "state") == "withdrawn") {
+  const std::string image = TextOf(preheat, "image");
+  if (TextOf(preheat, "state") == "withdrawn") {
     return Fail({Code::kCancelled, "the preheat of " + image + " was withdrawn"});
   }
   auto hosts = ByState(preheat);
@@ -119,10 +119,10 @@ Exit Withdraw(const AdminClient& agent, const std::string& image) {
   auto list = agent.Get("/v1/preheats");
   if (!list) return Fail(list.error());
   for (const auto& preheat : list->as_array()) {
-    if (Text(preheat, "image") != ToString(*name) || Text(preheat, "state") == "withdrawn") {
+    if (TextOf(preheat, "image") != ToString(*name) || TextOf(preheat, "state") == "withdrawn") {
       continue;
     }
-    auto done = agent.Delete("/v1/preheats/" + Text(preheat, "id"));
+    auto done = agent.Delete("/v1/preheats/" + TextOf(preheat, "id"));
     if (!done) return Fail(done.error());
     std::printf("withdrew the preheat of %s; hosts that have it keep it\n",
                 ToString(*name).c_str());
@@ -145,7 +145,7 @@ Exit Preheat(const AdminClient& agent, const PreheatOptions& options) {
   struct sigaction action {};
   action.sa_handler = OnInterrupt;
   sigaction(SIGINT, &action, nullptr);
-  const std::string path = "/v1/preheats/" + Text(*begun, "id");
+  const std::string path = "/v1/preheats/" + TextOf(*begun, "id");
   const bool bar = !options.json && isatty(STDOUT_FILENO) == 1;
   bool drawn = false;
   std::map<std::string, std::string> told;
@@ -158,14 +158,14 @@ Exit Preheat(const AdminClient& agent, const PreheatOptions& options) {
     } else if (!options.json) {
       PrintNews(*preheat, told);
     }
-    if (Text(*preheat, "state") != "running") return Conclude(*preheat, options.json);
+    if (TextOf(*preheat, "state") != "running") return Conclude(*preheat, options.json);
     if (interrupted != 0) {
       return Fail({Code::kCancelled,
                    "not waited for any longer; the hosts go on. `shoal preheat "
                    "--withdraw " +
-                       Text(*preheat, "image") + "` stops them"});
+                       TextOf(*preheat, "image") + "` stops them"});
     }
-    std::this_thread::sleep_for(kPollEvery);
+    std::this_thread::sleep_for(kPreheatPollEvery);
   }
 }
 
@@ -189,7 +189,7 @@ Exit ShowRoomLog(const AdminClient& agent, const std::string& room, bool json) {
     const bool withdrawn = message.at("body").has_field("withdrawn");
     table.Add({time("written"),
                NameOf(Json::object({{"name", message.at("name")}, {"id", message.at("writer")}})),
-               Text(message, "kind") + (withdrawn ? ", withdrawn" : ""), Text(message, "topic"),
+               TextOf(message, "kind") + (withdrawn ? ", withdrawn" : ""), TextOf(message, "topic"),
                time("expires")});
   }
   std::fputs(table.ToString().c_str(), stdout);

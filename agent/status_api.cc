@@ -8,6 +8,7 @@
 
 #include "agent/dashboard.h"
 #include "agent/feed_reply.h"
+#include "agent/json_parts.h"
 #include "agent/openapi.h"
 #include "agent/relay_reply.h"
 #include "agent/search_reply.h"
@@ -18,16 +19,11 @@ namespace {
 
 constexpr int kPageMax = 1000;
 
-Json Text(const std::string& text) { return Json::string(text); }
-Json Count(std::int64_t number) { return Json::number(number); }
-
 Json TextArray(const std::vector<std::string>& texts) {
   Json array = Json::array();
   for (const auto& text : texts) array[array.size()] = Text(text);
   return array;
 }
-
-void Push(Json& array, Json value) { array[array.size()] = std::move(value); }
 
 std::int64_t FromPeers(const fetch::SourceBytes& sources) {
   std::int64_t bytes = 0;

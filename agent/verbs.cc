@@ -16,12 +16,12 @@
 namespace shoal::agent {
 namespace {
 
-constexpr std::size_t kPageMax = 1000;
+constexpr std::size_t kBlobsAPage = 1000;
 constexpr auto kPollEvery = std::chrono::milliseconds(200);
 
 void Print(const std::string& text) { std::fputs(text.c_str(), stdout); }
 
-std::string Text(const Json& object, const std::string& member) {
+std::string MemberText(const Json& object, const std::string& member) {
   if (!object.is_object() || !object.has_field(member)) return "";
   const Json& value = object.at(member);
   if (value.is_string()) return value.as_string();
@@ -72,14 +72,14 @@ Exit Show(const Result<Json>& answer, bool json, void (*print)(const Json&)) {
 void AddRelay(const Json& relay, Table& table) {
   std::string through;
   for (const auto& one : relay.at("through").as_array()) {
-    through += (through.empty() ? ", reached through " : " and ") + Text(one, "name") + " at " +
-               Text(one, "endpoint");
+    through += (through.empty() ? ", reached through " : " and ") + MemberText(one, "name") +
+               " at " + MemberText(one, "endpoint");
   }
-  table.Add({"dialable", Text(relay, "dialable") + through});
+  table.Add({"dialable", MemberText(relay, "dialable") + through});
   if (Number(relay, "places") == 0 && Number(relay, "bytes") == 0) return;
-  table.Add({"relay", "for " + Text(relay, "places") + " of " + Text(relay, "slots") + " peers, " +
-                          Text(relay, "circuits") + " connections, " + Size(relay, "bytes") +
-                          " carried"});
+  table.Add({"relay", "for " + MemberText(relay, "places") + " of " + MemberText(relay, "slots") +
+                          " peers, " + MemberText(relay, "circuits") + " connections, " +
+                          Size(relay, "bytes") + " carried"});
 }
 
 void PrintStatus(const Json& status) {
@@ -87,32 +87,35 @@ void PrintStatus(const Json& status) {
   const Json& store = status.at("store");
   const Json& bytes = status.at("bytes");
   const Json& pulls = status.at("pulls");
-  Table table({"agent", Text(status, "name") + "  " + Text(status, "version")});
-  table.Add({"id", Text(status, "id")});
+  Table table({"agent", MemberText(status, "name") + "  " + MemberText(status, "version")});
+  table.Add({"id", MemberText(status, "id")});
   table.Add({"up", std::to_string(Number(status, "uptime_s")) + " s"});
   table.Add({"rooms", status.at("room").size() == 0
                           ? "none: this host shares nothing (shoal join, or room.open = true)"
-                          : Text(status, "room")});
+                          : MemberText(status, "room")});
   for (const auto& entry : status.at("index").as_array()) {
-    std::string state = entry.at("ok").as_bool() ? "ok" : Text(entry, "text");
+    std::string state = entry.at("ok").as_bool() ? "ok" : MemberText(entry, "text");
     if (entry.at("ok").as_bool() && !entry.at("nodes").is_null()) {
-      state += ", " + Text(entry, "nodes") + " nodes known";
+      state += ", " + MemberText(entry, "nodes") + " nodes known";
     }
-    table.Add({"index", Text(entry, "kind") + " " + Text(entry, "target") + ": " + state});
+    table.Add(
+        {"index", MemberText(entry, "kind") + " " + MemberText(entry, "target") + ": " + state});
   }
-  table.Add({"peers", Text(peers, "alive") + " alive, " + Text(peers, "known") + " known"});
-  table.Add({"network", "about " + Text(peers, "estimated_network_size") + " hosts, give or take " +
-                            Text(peers, "estimated_network_size_error")});
+  table.Add(
+      {"peers", MemberText(peers, "alive") + " alive, " + MemberText(peers, "known") + " known"});
+  table.Add({"network", "about " + MemberText(peers, "estimated_network_size") +
+                            " hosts, give or take " +
+                            MemberText(peers, "estimated_network_size_error")});
   AddRelay(status.at("relay"), table);
-  table.Add({"store", Text(store, "blobs") + " blobs, " + Size(store, "bytes") + " of " +
+  table.Add({"store", MemberText(store, "blobs") + " blobs, " + Size(store, "bytes") + " of " +
                           Size(store, "max_bytes")});
-  table.Add({"containerd", Text(status, "containerd")});
+  table.Add({"containerd", MemberText(status, "containerd")});
   table.Add({"from peers", Size(bytes, "from_peers")});
   table.Add({"from upstream", Size(bytes, "from_upstream")});
   table.Add({"to peers", Size(bytes, "to_peers")});
   table.Add({"to runtime", Size(bytes, "to_runtime")});
-  table.Add({"pulls", Text(pulls, "active") + " active, " + Text(pulls, "done") + " done, " +
-                          Text(pulls, "failed") + " failed"});
+  table.Add({"pulls", MemberText(pulls, "active") + " active, " + MemberText(pulls, "done") +
+                          " done, " + MemberText(pulls, "failed") + " failed"});
   Print(table.ToString());
 }
 
@@ -120,12 +123,13 @@ void PrintPeers(const Json& peers) {
   Table table({"NAME", "ID", "STATE", "ENDPOINT", "BLOBS", "HEARD", "RECEIVED", "SENT"});
   for (const auto& peer : peers.as_array()) {
     const auto& endpoints = peer.at("endpoints");
-    table.Add({Text(peer, "name"), Text(peer, "id").substr(0, 12),
-               Number(peer, "banned_until") != 0 ? "banned" : Text(peer, "state"),
-               !Text(peer, "relay").empty() ? "relay " + Text(peer, "relay").substr(0, 12)
-               : endpoints.size() > 0       ? endpoints.at(0).as_string()
-                                            : "-",
-               Text(peer, "blobs"), Ago(Number(peer, "last_seen")), Size(peer, "bytes_in"),
+    table.Add({MemberText(peer, "name"), MemberText(peer, "id").substr(0, 12),
+               Number(peer, "banned_until") != 0 ? "banned" : MemberText(peer, "state"),
+               !MemberText(peer, "relay").empty()
+                   ? "relay " + MemberText(peer, "relay").substr(0, 12)
+               : endpoints.size() > 0 ? endpoints.at(0).as_string()
+                                      : "-",
+               MemberText(peer, "blobs"), Ago(Number(peer, "last_seen")), Size(peer, "bytes_in"),
                Size(peer, "bytes_out")});
   }
   Print(table.ToString());
@@ -134,20 +138,21 @@ void PrintPeers(const Json& peers) {
 void PrintBlobs(const Json& blobs) {
   Table table({"DIGEST", "SIZE", "STATE", "CONTAINERD"});
   for (const auto& blob : blobs.as_array()) {
-    table.Add({Text(blob, "digest"), Size(blob, "size"), Text(blob, "state"),
+    table.Add({MemberText(blob, "digest"), Size(blob, "size"), MemberText(blob, "state"),
                blob.at("in_containerd").as_bool() ? "yes" : "no"});
   }
   Print(table.ToString());
 }
 
 void PrintBlob(const Json& blob) {
-  Table table({"digest", Text(blob, "digest")});
+  Table table({"digest", MemberText(blob, "digest")});
   table.Add({"size", Size(blob, "size")});
-  table.Add({"state", Text(blob, "state")});
-  table.Add({"pieces", Text(blob, "have") + " of " + Text(blob, "pieces")});
+  table.Add({"state", MemberText(blob, "state")});
+  table.Add({"pieces", MemberText(blob, "have") + " of " + MemberText(blob, "pieces")});
   table.Add({"in containerd", blob.at("in_containerd").as_bool() ? "yes" : "no"});
   for (const auto& holder : blob.at("holders").as_array()) {
-    table.Add({"holder", Text(holder, "name") + " " + Text(holder, "id").substr(0, 12)});
+    table.Add(
+        {"holder", MemberText(holder, "name") + " " + MemberText(holder, "id").substr(0, 12)});
   }
   Print(table.ToString());
 }
@@ -155,8 +160,8 @@ void PrintBlob(const Json& blob) {
 void PrintImages(const Json& images) {
   Table table({"IMAGE", "DIGEST", "HERE", "HOLDERS"});
   for (const auto& image : images.as_array()) {
-    table.Add({Text(image, "name"), ShortDigest(Text(image, "digest")),
-               image.at("here").as_bool() ? "yes" : "no", Text(image, "holders")});
+    table.Add({MemberText(image, "name"), ShortDigest(MemberText(image, "digest")),
+               image.at("here").as_bool() ? "yes" : "no", MemberText(image, "holders")});
   }
   Print(table.ToString());
 }
@@ -164,10 +169,10 @@ void PrintImages(const Json& images) {
 void PrintPulls(const Json& pulls) {
   Table table({"ID", "IMAGE OR BLOB", "STATE", "SIZE", "PEERS", "UPSTREAM", "SOURCES"});
   for (const auto& pull : pulls.as_array()) {
-    std::string what = Text(pull, "image");
-    if (what.empty()) what = ShortDigest(Text(pull, "digest"));
-    table.Add({Text(pull, "id"), what, Text(pull, "state"), Size(pull, "size"),
-               Size(pull, "from_peers"), Size(pull, "from_upstream"), Text(pull, "sources")});
+    std::string what = MemberText(pull, "image");
+    if (what.empty()) what = ShortDigest(MemberText(pull, "digest"));
+    table.Add({MemberText(pull, "id"), what, MemberText(pull, "state"), Size(pull, "size"),
+               Size(pull, "from_peers"), Size(pull, "from_upstream"), MemberText(pull, "sources")});
   }
   Print(table.ToString());
 }
@@ -175,8 +180,8 @@ void PrintPulls(const Json& pulls) {
 void PrintHolders(const Json& answer) {
   Table table({"HOLDER", "ID", "WHAT", "ENDPOINT"});
   for (const auto& holder : answer.at("holders").as_array()) {
-    table.Add({Text(holder, "name"), Text(holder, "id").substr(0, 12), Text(holder, "what"),
-               Text(holder, "endpoint")});
+    table.Add({MemberText(holder, "name"), MemberText(holder, "id").substr(0, 12),
+               MemberText(holder, "what"), MemberText(holder, "endpoint")});
   }
   Print(table.ToString());
 }
@@ -184,15 +189,15 @@ void PrintHolders(const Json& answer) {
 void PrintFound(const Json& answer) {
   Table table({"IMAGE", "DIGEST", "SIZE", "PLATFORMS", "HERE", "HOLDERS"});
   for (const auto& image : answer.at("images").as_array()) {
-    table.Add({Text(image, "name"), ShortDigest(Text(image, "digest")),
+    table.Add({MemberText(image, "name"), ShortDigest(MemberText(image, "digest")),
                Number(image, "size") == 0 ? "-" : Size(image, "size"),
-               image.at("platforms").size() == 0 ? "-" : Text(image, "platforms"),
-               image.at("here").as_bool() ? "yes" : "no", Text(image, "holders")});
+               image.at("platforms").size() == 0 ? "-" : MemberText(image, "platforms"),
+               image.at("here").as_bool() ? "yes" : "no", MemberText(image, "holders")});
   }
   Print(table.ToString());
   if (!answer.at("whole").as_bool()) {
     std::fputs("the search took too long and was cut short: say more words\n", stderr);
-  } else if (!Text(answer, "next").empty()) {
+  } else if (!MemberText(answer, "next").empty()) {
     std::fputs("there are more: say more words, or --limit N up to 1000\n", stderr);
   }
 }
@@ -204,7 +209,7 @@ void DrawBars(const Json& pull, std::size_t& lines) {
   for (const auto& blob : pull.at("blobs").as_array()) {
     const std::int64_t size = Number(blob, "size");
     const std::int64_t have = Number(blob, "have_bytes");
-    std::printf("\x1b[2K%s %s %s of %s\n", ShortDigest(Text(blob, "digest")).c_str(),
+    std::printf("\x1b[2K%s %s %s of %s\n", ShortDigest(MemberText(blob, "digest")).c_str(),
                 Bar(have, size).c_str(), HumanSize(Bytes(have)).c_str(),
                 HumanSize(Bytes(size)).c_str());
     ++lines;
@@ -215,8 +220,8 @@ void DrawBars(const Json& pull, std::size_t& lines) {
 // One line when a blob is there.
 void PrintNews(const Json& pull, std::map<std::string, bool>& told) {
   for (const auto& blob : pull.at("blobs").as_array()) {
-    const std::string digest = Text(blob, "digest");
-    if (Text(blob, "state") != "done" || told[digest]) continue;
+    const std::string digest = MemberText(blob, "digest");
+    if (MemberText(blob, "state") != "done" || told[digest]) continue;
     told[digest] = true;
     std::printf("%s %s, %s from peers, %s from upstream\n", ShortDigest(digest).c_str(),
                 Size(blob, "size").c_str(), Size(blob, "from_peers").c_str(),
@@ -253,12 +258,12 @@ Exit ShowBlobs(const AdminClient& agent, const std::string& digest, bool json) {
   Json all = Json::array();
   std::string after;
   for (;;) {
-    auto page = agent.Get("/v1/blobs?limit=" + std::to_string(kPageMax) +
+    auto page = agent.Get("/v1/blobs?limit=" + std::to_string(kBlobsAPage) +
                           (after.empty() ? "" : "&after=" + after));
     if (!page) return Fail(page.error());
     for (const auto& blob : page->as_array()) all[all.size()] = blob;
-    if (page->size() < kPageMax) break;
-    after = Text(page->at(page->size() - 1), "digest");
+    if (page->size() < kBlobsAPage) break;
+    after = MemberText(page->at(page->size() - 1), "digest");
   }
   return Show(all, json, PrintBlobs);
 }
@@ -297,7 +302,7 @@ Exit Pull(const AdminClient& agent, const std::string& image, bool json) {
   body["image"] = Json::string(image);
   auto started = agent.Post("/v1/pulls", body);
   if (!started) return Fail(started.error());
-  const std::string path = "/v1/pulls/" + Text(*started, "id");
+  const std::string path = "/v1/pulls/" + MemberText(*started, "id");
   const bool bars = !json && isatty(STDOUT_FILENO) == 1;
   std::size_t lines = 0;
   std::map<std::string, bool> told;
@@ -309,14 +314,15 @@ Exit Pull(const AdminClient& agent, const std::string& image, bool json) {
     } else if (!json) {
       PrintNews(*pull, told);
     }
-    const std::string state = Text(*pull, "state");
-    if (state == "failed") return Fail({Code::kNotFound, Text(*pull, "error")});
+    const std::string state = MemberText(*pull, "state");
+    if (state == "failed") return Fail({Code::kNotFound, MemberText(*pull, "error")});
     if (state == "done") {
       if (json) {
         Print(pull->serialize() + "\n");
       } else {
-        std::printf("%s %s: %s, %s from peers, %s from upstream%s\n", Text(*pull, "image").c_str(),
-                    ShortDigest(Text(*pull, "digest")).c_str(), Size(*pull, "size").c_str(),
+        std::printf("%s %s: %s, %s from peers, %s from upstream%s\n",
+                    MemberText(*pull, "image").c_str(),
+                    ShortDigest(MemberText(*pull, "digest")).c_str(), Size(*pull, "size").c_str(),
                     Size(*pull, "from_peers").c_str(), Size(*pull, "from_upstream").c_str(),
                     pull->at("in_containerd").as_bool() ? ", now in containerd" : "");
       }

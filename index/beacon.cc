@@ -10,9 +10,9 @@
 namespace shoal::index {
 namespace {
 
-constexpr std::string_view kContext = "shoal-beacon-v1\n";
-constexpr int kVersion = 1;
-constexpr std::size_t kPayloadBytesMax = 256;
+constexpr std::string_view kBeaconContext = "shoal-beacon-v1\n";
+constexpr int kBeaconVersion = 1;
+constexpr std::size_t kBeaconPayloadBytesMax = 256;
 
 // A datagram taken apart, with nothing verified.
 struct Parts {
@@ -27,7 +27,7 @@ struct Parts {
 };
 
 Status ReadPayload(Parts& parts) {
-  auto json = ParseJson(parts.payload, kPayloadBytesMax);
+  auto json = ParseJson(parts.payload, kBeaconPayloadBytesMax);
   if (!json) return json.error();
   auto epoch = GetInt(*json, "epoch", 1, kJsonIntMax);
   if (!epoch) return epoch.error();
@@ -49,7 +49,8 @@ Status ReadPayload(Parts& parts) {
 Result<Parts> TakeApart(std::string_view datagram) {
   auto json = ParseJson(datagram, kBeaconBytesMax);
   if (!json) return json.error();
-  if (auto version = GetInt(*json, "shoal", kVersion, kVersion); !version) return version.error();
+  if (auto version = GetInt(*json, "shoal", kBeaconVersion, kBeaconVersion); !version)
+    return version.error();
   Parts parts;
   if (!json->has_object_field("record")) {
     return Error{Code::kInvalid, "JSON member \"record\" must be an object"};
@@ -58,7 +59,7 @@ Result<Parts> TakeApart(std::string_view datagram) {
   auto key = GetPublicKey(parts.record, "key");
   if (!key) return key.error();
   parts.key = *key;
-  auto payload = GetBase64(*json, "beacon", kPayloadBytesMax);
+  auto payload = GetBase64(*json, "beacon", kBeaconPayloadBytesMax);
   if (!payload) return payload.error();
   parts.payload = *std::move(payload);
   auto signature = GetSignature(*json, "signature");
@@ -84,7 +85,7 @@ Result<Beacon> Verified(const Parts& parts, const SignedRecord* known) {
   };
   auto record = same() ? Result(*known) : SignedRecord::Parse(parts.record.serialize());
   if (!record) return record.error();
-  if (!VerifyIn(kContext, parts.payload, parts.key, parts.signature)) {
+  if (!VerifyIn(kBeaconContext, parts.payload, parts.key, parts.signature)) {
     return Error{Code::kDenied, "the signature is not by the record's key"};
   }
   return Beacon{*std::move(record), parts.epoch, parts.head, parts.sent_ms, parts.hello};
@@ -99,7 +100,7 @@ Result<std::string> EncodeBeacon(const Beacon& beacon, const SigningKey& key) {
       R"(,"sent":)" + std::to_string(beacon.sent_ms) + (beacon.hello ? R"(,"hello":true})" : "}");
   std::string datagram = R"({"shoal":1,"record":)" + beacon.record.envelope() + R"(,"beacon":")" +
                          ToBase64Url(AsBytes(payload)) + R"(","signature":")" +
-                         ToBase64Url(SignIn(kContext, payload, key)) + R"("})";
+                         ToBase64Url(SignIn(kBeaconContext, payload, key)) + R"("})";
   if (datagram.size() > kBeaconBytesMax) {
     return Error{Code::kExhausted, "our record is too long for a LAN beacon (" +
                                        std::to_string(datagram.size()) + " of " +

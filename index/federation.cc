@@ -385,7 +385,7 @@ std::vector<PagePtr> Federation::Pages(const PeerId& whose, std::uint64_t epoch,
 std::vector<ServerLine> Federation::Servers(WallTime wall) const {
   std::vector<ServerLine> out;
   out.push_back({self_, "", false, registrations_.epoch(), registrations_.log_end(), 0,
-                 static_cast<std::int64_t>(registrations_.CountOf(kOurs)), true});
+                 static_cast<std::int64_t>(registrations_.CountOf(kOurOwner)), true});
   for (const Server& server : servers_) {
     if (!InUse(server) || !server.id) continue;
     const bool is_heard = server.heard != WallTime{} && wall > server.heard;
@@ -405,7 +405,7 @@ std::string Federation::TroubleOf(const PeerId& id) const {
 }
 
 std::optional<PeerId> Federation::IdOf(Owner owner) const {
-  if (owner == kOurs) return self_;
+  if (owner == kOurOwner) return self_;
   const auto it = std::ranges::find_if(
       servers_, [&](const Server& server) { return InUse(server) && server.copy == owner; });
   return it == servers_.end() ? std::nullopt : it->id;

@@ -9,8 +9,8 @@
 namespace shoal::index {
 namespace {
 
-constexpr std::string_view kContext = "shoal-feed-v1\n";
-constexpr int kVersion = 1;
+constexpr std::string_view kFeedContext = "shoal-feed-v1\n";
+constexpr int kFeedVersion = 1;
 
 bool IsKind(std::string_view kind) {
   return !kind.empty() && kind.size() <= kFeedKindBytesMax &&
@@ -33,7 +33,7 @@ Result<FeedWord> ReadWord(std::string_view payload) {
   auto json = ParseJson(payload, kFeedMessageBytesMax);
   if (!json) return json.error();
   if (!json->is_object()) return Error{Code::kInvalid, "it must be a JSON object"};
-  if (auto version = GetInt(*json, "version", kVersion, kVersion); !version) {
+  if (auto version = GetInt(*json, "version", kFeedVersion, kFeedVersion); !version) {
     return version.error();
   }
   FeedWord word;
@@ -84,7 +84,7 @@ Result<FeedMessage> FeedMessage::Sign(const FeedWord& word, const SigningKey& wr
   auto body = ParseJson(word.body, kFeedBodyBytesMax);
   if (!body) return body.error().In("a message's body");
   auto payload = Json::object(true);
-  payload["version"] = Json::number(kVersion);
+  payload["version"] = Json::number(kFeedVersion);
   payload["room"] = Json::string(word.room);
   payload["sequence"] = Json::number(static_cast<std::int64_t>(word.sequence));
   payload["previous"] = Json::number(static_cast<std::int64_t>(word.previous));
@@ -94,7 +94,7 @@ Result<FeedMessage> FeedMessage::Sign(const FeedWord& word, const SigningKey& wr
   payload["topic"] = Json::string(word.topic);
   payload["body"] = *body;
   const std::string text = payload.serialize();
-  return Read(TextOf(text, writer.public_key(), SignIn(kContext, text, writer), membership));
+  return Read(TextOf(text, writer.public_key(), SignIn(kFeedContext, text, writer), membership));
 }
 
 Result<FeedMessage> FeedMessage::Read(std::string_view text) {
@@ -132,6 +132,6 @@ Result<FeedMessage> FeedMessage::Read(std::string_view text) {
   return message;
 }
 
-bool FeedMessage::IsSigned() const { return VerifyIn(kContext, payload_, key_, signature_); }
+bool FeedMessage::IsSigned() const { return VerifyIn(kFeedContext, payload_, key_, signature_); }
 
 }  // namespace shoal::index

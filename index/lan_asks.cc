@@ -13,8 +13,8 @@ namespace {
 
 constexpr std::string_view kAskContext = "shoal-ask-v1\n";
 constexpr std::string_view kAnswerContext = "shoal-answer-v1\n";
-constexpr std::size_t kPayloadBytesMax = 512;
-constexpr std::size_t kKeyBytesMax = 255;
+constexpr std::size_t kAskBytesMax = 512;
+constexpr std::size_t kAskedKeyBytesMax = 255;
 // As many neighbours as a LAN index knows. Beyond, the memory of who asked when begins anew.
 constexpr std::size_t kAskersMax = 20'000;
 
@@ -77,7 +77,7 @@ std::string LanAsks::Sealed(std::string_view member, std::string_view context,
 }
 
 std::optional<std::string> LanAsks::Ask(Time now, WallTime wall, const Key& key) {
-  SHOAL_CHECK(key.size() <= kKeyBytesMax);
+  SHOAL_CHECK(key.size() <= kAskedKeyBytesMax);
   const auto last = asked_.find(key);
   if (last != asked_.end() && now - last->second < limits_.ask_again) return {};
   if (asking_.size() >= limits_.asking_max || !asks_.Take(now, limits_.asks_per_second)) return {};
@@ -105,15 +105,15 @@ Result<LanAsks::Parts> LanAsks::TakeApart(std::string_view datagram) {
   if (!key) return key.error();
   parts.key = *key;
   parts.from = PeerIdOf(*key);
-  auto payload = GetBase64(*json, parts.is_answer ? "answer" : "ask", kPayloadBytesMax);
+  auto payload = GetBase64(*json, parts.is_answer ? "answer" : "ask", kAskBytesMax);
   if (!payload) return payload.error();
   parts.payload = *std::move(payload);
   auto signature = GetSignature(*json, "signature");
   if (!signature) return signature.error();
   parts.signature = *signature;
-  auto inner = ParseJson(parts.payload, kPayloadBytesMax);
+  auto inner = ParseJson(parts.payload, kAskBytesMax);
   if (!inner) return inner.error().In("LAN question");
-  auto asked = GetString(*inner, "key", kKeyBytesMax);
+  auto asked = GetString(*inner, "key", kAskedKeyBytesMax);
   if (!asked) return asked.error();
   parts.asked = *std::move(asked);
   auto sent = GetInt(*inner, "sent", 0, kJsonIntMax);

@@ -12,7 +12,7 @@
 namespace shoal::index {
 namespace {
 
-constexpr std::string_view kContext = "shoal-log-v1\n";
+constexpr std::string_view kPageContext = "shoal-log-v1\n";
 constexpr std::size_t kAnswerBytesMax = std::size_t{16} << 20;
 constexpr std::int64_t kSecondsMax = std::int64_t{1} << 32;
 
@@ -143,7 +143,7 @@ Result<PagePtr> ReadSigned(const Json& json, const PeerId& server, const ReadRec
   if (!text) return text.error();
   if (!key) return key.error();
   if (!signature) return signature.error();
-  if (PeerIdOf(*key) != server || !VerifyIn(kContext, *text, *key, *signature)) {
+  if (PeerIdOf(*key) != server || !VerifyIn(kPageContext, *text, *key, *signature)) {
     return Error{Code::kDenied, "page of a log: it is not signed by its server"};
   }
   auto page = ReadPage(*text, read);
@@ -193,7 +193,7 @@ PagePtr SignPage(PageToSign to_sign, const SigningKey& key) {
   SHOAL_CHECK(to_sign.envelopes.size() == to_sign.page.peers.size());
   to_sign.page.server = key.id();
   std::string text = Encode(to_sign);
-  const Signature signature = SignIn(kContext, text, key);
+  const Signature signature = SignIn(kPageContext, text, key);
   return std::make_shared<const SignedPage>(
       SignedPage{std::move(to_sign.page), std::move(text), key.public_key(), signature});
 }

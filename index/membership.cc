@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::string_view kDelegationContext = "shoal-delegation-v1\n";
 constexpr std::string_view kMembershipContext = "shoal-membership-v1\n";
-constexpr std::size_t kPayloadBytesMax = 512;
-constexpr int kVersion = 1;
+constexpr std::size_t kMembershipPayloadBytesMax = 512;
+constexpr int kMembershipVersion = 1;
 
 // {"payload": "...", "signature": "..."} without its closing brace.
 std::string SignedText(std::string_view payload, const Signature& signature) {
@@ -22,7 +22,7 @@ std::string SignedText(std::string_view payload, const Signature& signature) {
 Json Payload(const RoomId& room, std::uint64_t sequence, WallTime from, WallTime until) {
   SHOAL_CHECK(sequence >= 1 && sequence <= static_cast<std::uint64_t>(kJsonIntMax));
   auto payload = Json::object(true);
-  payload["version"] = Json::number(kVersion);
+  payload["version"] = Json::number(kMembershipVersion);
   payload["room"] = Json::string(room.Hex());
   payload["sequence"] = Json::number(static_cast<std::int64_t>(sequence));
   payload["from"] = Json::number(ToUnixMs(from));
@@ -40,7 +40,8 @@ struct Common {
 
 Result<Common> ReadCommon(const Json& json, const RoomId& room) {
   Common common;
-  if (auto version = GetInt(json, "version", kVersion, kVersion); !version) return version.error();
+  if (auto version = GetInt(json, "version", kMembershipVersion, kMembershipVersion); !version)
+    return version.error();
   auto id = GetString(json, "room", 64);
   if (!id) return id.error();
   auto parsed = ParseRoomId(*id);
@@ -60,18 +61,18 @@ Result<Common> ReadCommon(const Json& json, const RoomId& room) {
   return common;
 }
 
-struct Parts {
+struct MembershipParts {
   std::string payload;
   Signature signature;
 };
 
-Result<Parts> ReadParts(const Json& json) {
+Result<MembershipParts> ReadParts(const Json& json) {
   if (!json.is_object()) return Error{Code::kInvalid, "it must be a JSON object"};
-  auto payload = GetBase64(json, "payload", kPayloadBytesMax);
+  auto payload = GetBase64(json, "payload", kMembershipPayloadBytesMax);
   if (!payload) return payload.error();
   auto signature = GetSignature(json, "signature");
   if (!signature) return signature.error();
-  return Parts{*std::move(payload), *signature};
+  return MembershipParts{*std::move(payload), *signature};
 }
 
 }  // namespace
@@ -99,7 +100,7 @@ Result<SignedDelegation> SignedDelegation::Parse(std::string_view text, const Pu
   if (!VerifyIn(kDelegationContext, parts->payload, room, parts->signature)) {
     return Error{Code::kDenied, "delegation: the signature is not by the room's key"};
   }
-  auto payload = ParseJson(parts->payload, kPayloadBytesMax);
+  auto payload = ParseJson(parts->payload, kMembershipPayloadBytesMax);
   if (!payload) return payload.error().In("delegation");
   auto common = ReadCommon(*payload, RoomIdOf(room));
   if (!common) return common.error().In("delegation");
@@ -164,7 +165,7 @@ Result<Membership> Membership::Parse(std::string_view text, const PublicKey& roo
     return Error{Code::kDenied,
                  "membership: the signature is neither by the room's key nor by a token of it"};
   }
-  auto payload = ParseJson(parts->payload, kPayloadBytesMax);
+  auto payload = ParseJson(parts->payload, kMembershipPayloadBytesMax);
   if (!payload) return payload.error().In("membership");
   auto common = ReadCommon(*payload, RoomIdOf(room));
   if (!common) return common.error().In("membership");

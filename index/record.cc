@@ -9,8 +9,8 @@
 namespace shoal::index {
 namespace {
 
-constexpr std::string_view kContext = "shoal-record-v1\n";
-constexpr int kVersion = 1;
+constexpr std::string_view kRecordContext = "shoal-record-v1\n";
+constexpr int kRecordVersion = 1;
 // key and signature in base64url, and the braces, quotes and names round the three members.
 constexpr std::size_t kEnvelopeOverhead = 43 + 86 + 44;
 constexpr std::size_t kPayloadBytesMax = (kRecordBytesMax - kEnvelopeOverhead) * 3 / 4;
@@ -25,7 +25,7 @@ std::string Payload(const Record& record) {
   auto rooms = Json::array(record.rooms.size());
   for (std::size_t i = 0; i < record.rooms.size(); ++i) rooms[i] = Json::string(record.rooms[i]);
   auto payload = Json::object(true);
-  payload["version"] = Json::number(kVersion);
+  payload["version"] = Json::number(kRecordVersion);
   payload["name"] = Json::string(record.name);
   payload["endpoints"] = std::move(endpoints);
   if (!record.relays.empty()) {
@@ -92,7 +92,8 @@ Result<Record> ParsePayload(std::string_view text, const PublicKey& key) {
   if (!json) return json.error();
   Record record;
   record.key = key;
-  if (auto version = GetInt(*json, "version", kVersion, kVersion); !version) return version.error();
+  if (auto version = GetInt(*json, "version", kRecordVersion, kRecordVersion); !version)
+    return version.error();
   auto name = GetString(*json, "name", kPeerNameBytesMax);
   if (!name) return name.error();
   record.name = *name;
@@ -152,7 +153,8 @@ SignedRecord SignedRecord::Sign(const Record& record, const SigningKey& key) {
   SHOAL_CHECK(record.key == key.public_key());
   SHOAL_CHECK(Valid(record).ok());
   const auto payload = Payload(record);
-  Content content{record, key.id(), Envelope(payload, record.key, SignIn(kContext, payload, key))};
+  Content content{record, key.id(),
+                  Envelope(payload, record.key, SignIn(kRecordContext, payload, key))};
   // What the reader will see: whole milliseconds.
   content.record.expires = FromUnixMs(ToUnixMs(record.expires));
   SHOAL_CHECK(content.envelope.size() <= kRecordBytesMax);
@@ -168,7 +170,7 @@ Result<SignedRecord> SignedRecord::Parse(std::string_view envelope) {
   if (!key) return key.error().In("record");
   auto signature = GetSignature(*json, "signature");
   if (!signature) return signature.error().In("record");
-  if (!VerifyIn(kContext, *payload, *key, *signature)) {
+  if (!VerifyIn(kRecordContext, *payload, *key, *signature)) {
     return Error{Code::kDenied, "record: the signature is not by the record's key"};
   }
   auto record = ParsePayload(*payload, *key);

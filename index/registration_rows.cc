@@ -37,7 +37,7 @@ T Take(std::string_view& text) {
 }
 
 template <class T>
-std::string Key(char kind, T number) {
+std::string RowKey(char kind, T number) {
   std::string key(1, kind);
   for (int shift = 8 * (sizeof number - 1); shift >= 0; shift -= 8) {
     key += static_cast<char>(static_cast<std::uint64_t>(number) >> shift & 0xff);
@@ -76,7 +76,7 @@ std::optional<std::uint64_t> ReadNumber(std::string_view value) {
   return Take<std::uint64_t>(value);
 }
 
-std::string PeerKey(std::uint32_t peer) { return Key('p', peer); }
+std::string PeerKey(std::uint32_t peer) { return RowKey('p', peer); }
 
 Row ToRow(const PeerRow& peer) {
   std::string value(AsText(peer.id.bytes));
@@ -111,7 +111,7 @@ std::optional<PeerRow> ReadPeerRow(std::string_view key, std::string_view value)
 }
 
 std::string EntryKey(std::uint32_t peer, std::string_view packed_name) {
-  return Key('r', peer) + std::string(packed_name);
+  return RowKey('r', peer) + std::string(packed_name);
 }
 
 Row ToRow(const EntryRow& entry) {
@@ -154,7 +154,7 @@ std::optional<EntryRow> ReadEntryRow(std::string_view key, std::string_view valu
   return entry;
 }
 
-std::string CopyKey(std::uint16_t owner) { return Key('s', owner); }
+std::string CopyKey(std::uint16_t owner) { return RowKey('s', owner); }
 
 Row ToRow(const CopyRow& copy) {
   std::string value(AsText(copy.id.bytes));
@@ -180,7 +180,7 @@ std::optional<CopyRow> ReadCopyRow(std::string_view key, std::string_view value)
   return copy;
 }
 
-std::string TombstoneKey(std::uint64_t number) { return Key('t', number); }
+std::string TombstoneKey(std::uint64_t number) { return RowKey('t', number); }
 
 Row ToRow(const TombstoneRow& tombstone) {
   std::string value;

@@ -73,7 +73,7 @@ RendezvousError Registrations::Check(WallTime wall, const Request& request) cons
     return {RendezvousStatus::kNotAuthorized, "the request is not newer than the last one"};
   }
   // Another server may have told a newer one while this was under way.
-  if (peer.owner == kOurs && record.sequence < peer.sequence) {
+  if (peer.owner == kOurOwner && record.sequence < peer.sequence) {
     return {RendezvousStatus::kNotAuthorized, "the record is older than the last one"};
   }
   return {};
@@ -111,14 +111,14 @@ Registrations::Taken Registrations::Register(Time now, WallTime wall, const Requ
       std::clamp(request.ttl.value_or(limits_.ttl_default), limits_.ttl_min, limits_.ttl_max);
   bool is_record_new = false;
   bool says_new = false;
-  const Handle peer = TakePeer(kOurs, request.record, is_record_new, says_new);
+  const Handle peer = TakePeer(kOurOwner, request.record, is_record_new, says_new);
   peers_[peer].sent_ms = request.sent_ms;
-  if (peers_[peer].sequence == request.record.record().sequence) peers_[peer].owner = kOurs;
+  if (peers_[peer].sequence == request.record.record().sequence) peers_[peer].owner = kOurOwner;
   // Who has read our log has the record only while we claim something of the peer.
   if (is_record_new || peers_[peer].ours == 0) peers_[peer].logged = next_number_++;
   const Tick expires = CeilTick(now + taken.ttl);
   for (std::size_t i = 0; i < packed.size(); ++i) {
-    const bool is_new = Put(now, wall, peer, packed[i], is_record_new, {kOurs, 0, expires});
+    const bool is_new = Put(now, wall, peer, packed[i], is_record_new, {kOurOwner, 0, expires});
     if (is_new || says_new) taken.news.push_back(request.namespaces[i]);
   }
   PutPeerRow(peer);
@@ -137,7 +137,7 @@ Handle Registrations::TakePeer(Owner owner, const SignedRecord& signed_record, b
   }
   Peer& peer = peers_[it->second];
   const bool is_newer =
-      owner == kOurs ? record.sequence >= peer.sequence : record.sequence > peer.sequence;
+      owner == kOurOwner ? record.sequence >= peer.sequence : record.sequence > peer.sequence;
   is_record_new =
       peer.envelope == nullptr || (is_newer && *peer.envelope != signed_record.envelope());
   if (!is_record_new) return it->second;
@@ -179,7 +179,7 @@ bool Registrations::Put(Time now, WallTime wall, Handle peer, const std::string&
     entries_[handle].number = next_number_++;
     Append(handle);
   }
-  if (claim.owner == kOurs) {
+  if (claim.owner == kOurOwner) {
     UnlinkFromLog(handle);
     AppendToLog(handle, next_number_++);
   }
@@ -210,10 +210,10 @@ RendezvousError Registrations::Unregister(Time now, WallTime wall, const Request
     const Handle space = spaces_.Find(PackName(name));
     if (space == kNoHandle) continue;
     const Handle entry = Find(peer, space);
-    const auto claim = entry == kNoHandle ? std::nullopt : FindClaim(entry, kOurs);
+    const auto claim = entry == kNoHandle ? std::nullopt : FindClaim(entry, kOurOwner);
     if (!claim) continue;
     Bury(now, wall, entry, claim->expires);
-    DropClaim(now, wall, entry, kOurs);
+    DropClaim(now, wall, entry, kOurOwner);
   }
   // Else it went with the last registration.
   if (by_id_.contains(request.record.id())) PutPeerRow(peer);

@@ -41,7 +41,7 @@ struct RegistrationLimits {
 
 // Whose word a registration is: ours, or that of another server, of whose log we keep a copy.
 using Owner = std::uint16_t;
-inline constexpr Owner kOurs = 0;
+inline constexpr Owner kOurOwner = 0;
 
 // Rules
 // - A registration is one peer's under one namespace, until its TTL has passed; to the second, and
@@ -152,7 +152,7 @@ class Registrations {
   struct Shown {
     std::uint64_t number = 0;
     std::shared_ptr<const std::string> envelope;
-    Owner owner = kOurs;  // where it registered last
+    Owner owner = kOurOwner;  // where it registered last
     std::uint32_t registrations = 0;
   };
   [[nodiscard]] std::vector<Shown> Peers(std::uint64_t after, std::size_t limit) const;
@@ -199,12 +199,12 @@ class Registrations {
     Handle slot_next = kNoHandle;
     Handle log_previous = kNoHandle;  // in our log
     Handle log_next = kNoHandle;
-    Owner owner = kOurs;          // of the only claim
+    Owner owner = kOurOwner;      // of the only claim
     std::uint8_t generation = 0;  // of the only claim
     bool is_shared = false;       // there are several claims, all of them in claims_
   };
   struct Claim {
-    Owner owner = kOurs;
+    Owner owner = kOurOwner;
     std::uint8_t generation = 0;  // of the copy
     Tick expires = 0;
   };
@@ -217,7 +217,7 @@ class Registrations {
     std::uint64_t number = 0;
     std::int64_t sent_ms = 0;
     std::uint64_t logged = 0;  // in our log, the number with which its record was new
-    Owner owner = kOurs;       // who told its record
+    Owner owner = kOurOwner;   // who told its record
     std::uint32_t count = 0;
     std::uint32_t ours = 0;  // of which so many are in our log
   };
@@ -233,7 +233,7 @@ class Registrations {
     std::size_t count = 0;  // claims
   };
   struct Sweeping {
-    Owner owner = kOurs;
+    Owner owner = kOurOwner;
     std::optional<std::uint8_t> keep;  // claims of this generation; nullopt: none
     Handle at = 0;
   };

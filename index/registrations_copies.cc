@@ -46,7 +46,7 @@ void Registrations::SetClaim(Time now, Handle handle, const Claim& claim) {
     const bool goes = held.owner == claim.owner || TickTime(held.expires) <= now;
     if (!goes) return false;
     --copies_[held.owner].count;
-    if (held.owner == kOurs) UnlinkFromLog(handle);
+    if (held.owner == kOurOwner) UnlinkFromLog(handle);
     return true;
   });
   claims.push_back(claim);
@@ -59,7 +59,7 @@ void Registrations::DropClaim(Time now, WallTime wall, Handle handle, Owner owne
   if (std::erase_if(claims, [&](const Claim& claim) { return claim.owner == owner; }) == 0) return;
   if (claims.empty()) return Drop(handle);
   --copies_[owner].count;
-  if (owner == kOurs) UnlinkFromLog(handle);
+  if (owner == kOurOwner) UnlinkFromLog(handle);
   Unwind(handle);
   SetClaims(handle, std::move(claims));
   // One that has ended already is not in a slot that will come.
@@ -92,7 +92,7 @@ void Registrations::EndSnapshot(Owner owner) {
 }
 
 void Registrations::DropCopy(Owner owner) {
-  SHOAL_CHECK(owner != kOurs);
+  SHOAL_CHECK(owner != kOurOwner);
   copies_[owner].is_used = false;
   sweeps_.push_back({owner, std::nullopt, 0});
 }
@@ -138,7 +138,7 @@ bool Registrations::HasRoomForCopy(bool is_new_peer, Handle peer) const {
 
 Registrations::Copied Registrations::PutCopied(Time now, WallTime wall, Owner owner,
                                                const LogPage::Peer& told) {
-  SHOAL_CHECK(owner != kOurs && copies_[owner].is_used);
+  SHOAL_CHECK(owner != kOurOwner && copies_[owner].is_used);
   OnDeadline(now);
   Copied out;
   auto it = by_id_.find(told.id);

@@ -82,7 +82,7 @@ void Registrations::CheckLog() const {
   for (Handle at = log_first_; at != kNoHandle; at = entries_[at].log_next) {
     const Entry& entry = entries_[at];
     SHOAL_CHECK(entry.logged > number && entry.logged < next_number_);
-    SHOAL_CHECK(entry.log_previous == previous && FindClaim(at, kOurs).has_value());
+    SHOAL_CHECK(entry.log_previous == previous && FindClaim(at, kOurOwner).has_value());
     number = entry.logged;
     previous = at;
     ++logged;
@@ -98,11 +98,11 @@ void Registrations::CheckLog() const {
     for (const auto& claim : held) {
       ++claims[claim.owner];
       SHOAL_CHECK(claim.expires <= entries_[at].expires);
-      if (claim.owner == kOurs) SHOAL_CHECK(entries_[at].logged != 0);
+      if (claim.owner == kOurOwner) SHOAL_CHECK(entries_[at].logged != 0);
     }
     SHOAL_CHECK(entries_[at].is_shared == (held.size() > 1));
   }
-  SHOAL_CHECK(shared == claims_.size() && claims[kOurs] == logged);
+  SHOAL_CHECK(shared == claims_.size() && claims[kOurOwner] == logged);
   for (std::size_t i = 0; i < claims.size(); ++i) SHOAL_CHECK(claims[i] == copies_[i].count);
 }
 

@@ -177,7 +177,7 @@ Handle Registrations::LoadEntry(Time now, WallTime wall, const ReadRow& read) {
     copies_[claim.owner].is_used = true;
     ++copies_[claim.owner].count;
     // Those of our log are linked at the end, when all are here.
-    if (claim.owner == kOurs) entry.logged = row.logged;
+    if (claim.owner == kOurOwner) entry.logged = row.logged;
   };
   count(*first);
   for (const auto& claim : more) count(claim);

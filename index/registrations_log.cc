@@ -132,7 +132,7 @@ PageToSign Registrations::Log(Time now, WallTime wall, std::uint64_t epoch, std:
     }
     const Entry& entry = entries_[at];
     page.cursor = entry.logged;
-    const auto claim = FindClaim(at, kOurs);
+    const auto claim = FindClaim(at, kOurOwner);
     const Duration left = claim ? TickTime(claim->expires) - now : Duration(0);
     if (left > Duration(0)) {
       ++entries;

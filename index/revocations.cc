@@ -12,9 +12,9 @@
 namespace shoal::index {
 namespace {
 
-constexpr std::string_view kContext = "shoal-revocation-v1\n";
-constexpr std::size_t kPayloadBytesMax = 512;
-constexpr int kVersion = 1;
+constexpr std::string_view kRevocationContext = "shoal-revocation-v1\n";
+constexpr std::size_t kRevocationPayloadBytesMax = 512;
+constexpr int kRevocationVersion = 1;
 
 struct Revocation {
   PeerId id;
@@ -38,13 +38,13 @@ Result<Read> Parse(std::string_view text, const PublicKey& room) {
   auto json = ParseJson(text, kRevocationBytesMax);
   if (!json) return json.error();
   if (!json->is_object()) return Error{Code::kInvalid, "it must be a JSON object"};
-  auto payload = GetBase64(*json, "payload", kPayloadBytesMax);
+  auto payload = GetBase64(*json, "payload", kRevocationPayloadBytesMax);
   if (!payload) return payload.error();
   auto signature = GetSignature(*json, "signature");
   if (!signature) return signature.error();
-  auto inner = ParseJson(*payload, kPayloadBytesMax);
+  auto inner = ParseJson(*payload, kRevocationPayloadBytesMax);
   if (!inner) return inner.error();
-  if (auto version = GetInt(*inner, "version", kVersion, kVersion); !version) {
+  if (auto version = GetInt(*inner, "version", kRevocationVersion, kRevocationVersion); !version) {
     return version.error();
   }
   auto name = GetString(*inner, "room", 64);
@@ -66,12 +66,12 @@ Result<Read> Parse(std::string_view text, const PublicKey& room) {
 std::string SignRevocation(const SigningKey& room, const PeerId& revoked, std::uint64_t sequence) {
   SHOAL_CHECK(sequence >= 1 && sequence <= static_cast<std::uint64_t>(kJsonIntMax));
   auto payload = Json::object(true);
-  payload["version"] = Json::number(kVersion);
+  payload["version"] = Json::number(kRevocationVersion);
   payload["room"] = Json::string(RoomIdOf(room.public_key()).Hex());
   payload["revoked"] = Json::string(revoked.Hex());
   payload["sequence"] = Json::number(static_cast<std::int64_t>(sequence));
   const std::string text = payload.serialize();
-  return TextOf(text, SignIn(kContext, text, room));
+  return TextOf(text, SignIn(kRevocationContext, text, room));
 }
 
 Result<bool> Revocations::Add(std::string_view text) {
@@ -81,7 +81,7 @@ Result<bool> Revocations::Add(std::string_view text) {
   const auto it = by_id_.find(revocation.id);
   // What says nothing new need not be true.
   if (it != by_id_.end() && it->second.sequence >= revocation.sequence) return false;
-  if (!VerifyIn(kContext, read->payload, room_, read->signature)) {
+  if (!VerifyIn(kRevocationContext, read->payload, room_, read->signature)) {
     return Error{Code::kDenied, "revocation: the signature is not by the room's key"};
   }
   if (it == by_id_.end() && by_id_.size() == kRevocationsMax) {

@@ -9,7 +9,7 @@
 namespace shoal::index {
 namespace {
 
-constexpr int kVersion = 1;
+constexpr int kTokenVersion = 1;
 constexpr std::size_t kServerBytesMax = 400;
 constexpr std::size_t kEndpointBytesMax = 300;
 // The alphabet turns 3 bytes into 4.
@@ -25,7 +25,7 @@ Json EncodeFacts(const RoomFacts& facts) {
     fixed[fixed.size()] = Json::string(ToString(endpoint));
   }
   auto json = Json::object(true);
-  json["version"] = Json::number(kVersion);
+  json["version"] = Json::number(kTokenVersion);
   json["name"] = Json::string(facts.name);
   json["key"] = Json::string(ToBase64Url(facts.key.bytes));
   json["rendezvous"] = std::move(servers);
@@ -49,7 +49,8 @@ Result<std::vector<std::string>> ReadTexts(const Json& json, const std::string& 
 
 Result<RoomFacts> ReadFacts(const Json& json) {
   if (!json.is_object()) return Error{Code::kInvalid, "it must be a JSON object"};
-  if (auto version = GetInt(json, "version", kVersion, kVersion); !version) return version.error();
+  if (auto version = GetInt(json, "version", kTokenVersion, kTokenVersion); !version)
+    return version.error();
   RoomFacts facts;
   auto name = GetString(json, "name", kRoomNameBytesMax);
   if (!name) return name.error();

@@ -8,7 +8,7 @@ namespace shoal::index {
 namespace {
 
 constexpr std::string_view kMarks = "/=@";
-constexpr std::size_t kHolesMin = 1 << 20;  // less is not worth a compaction
+constexpr std::size_t kTermHolesMin = 1 << 20;  // less is not worth a compaction
 
 }  // namespace
 
@@ -76,7 +76,7 @@ void SearchTerms::Drop(Handle handle) {
   holes_ += text.size() + 1;
   std::memset(texts_[term.marked ? 1 : 0].data() + term.at, 0, text.size());
   terms_.Remove(handle);
-  if (holes_ > kHolesMin && holes_ > (texts_[0].size() + texts_[1].size()) / 2) Compact();
+  if (holes_ > kTermHolesMin && holes_ > (texts_[0].size() + texts_[1].size()) / 2) Compact();
 }
 
 void SearchTerms::Compact() {

@@ -5,8 +5,8 @@
 namespace shoal::index {
 namespace {
 
-constexpr std::string_view kContext = "shoal-rendezvous-v1\n";
-constexpr std::size_t kPayloadBytesMax = kRendezvousRequestBytesMax / 4 * 3;
+constexpr std::string_view kRequestContext = "shoal-rendezvous-v1\n";
+constexpr std::size_t kRequestPayloadBytesMax = kRendezvousRequestBytesMax / 4 * 3;
 
 }  // namespace
 
@@ -17,7 +17,7 @@ std::string EncodeSigned(std::string_view verb, Json payload, std::int64_t sent_
   payload["sent"] = Json::number(sent_ms);
   const auto text = payload.serialize();
   return R"({"request":")" + ToBase64Url(AsBytes(text)) + R"(","record":)" + record.envelope() +
-         R"(,"signature":")" + ToBase64Url(SignIn(kContext, text, key)) + R"("})";
+         R"(,"signature":")" + ToBase64Url(SignIn(kRequestContext, text, key)) + R"("})";
 }
 
 SignedRequestOrError DecodeSigned(std::string_view text, std::string_view verb,
@@ -33,15 +33,15 @@ SignedRequestOrError DecodeSigned(std::string_view text, std::string_view verb,
   }
   auto record = read(json->at("record"));
   if (!record) return refuse(RendezvousStatus::kInvalidRecord, record.error().text);
-  const auto payload = GetBase64(*json, "request", kPayloadBytesMax);
+  const auto payload = GetBase64(*json, "request", kRequestPayloadBytesMax);
   if (!payload) return refuse(RendezvousStatus::kNotAuthorized, payload.error().text);
   const auto signature = GetSignature(*json, "signature");
   if (!signature) return refuse(RendezvousStatus::kNotAuthorized, signature.error().text);
   if (shown != (*record)->id() &&
-      !VerifyIn(kContext, *payload, (*record)->record().key, *signature)) {
+      !VerifyIn(kRequestContext, *payload, (*record)->record().key, *signature)) {
     return refuse(RendezvousStatus::kNotAuthorized, "the signature is not by the record's key");
   }
-  auto said = ParseJson(*payload, kPayloadBytesMax);
+  auto said = ParseJson(*payload, kRequestPayloadBytesMax);
   if (!said) return refuse(RendezvousStatus::kNotAuthorized, said.error().text);
   const auto signed_verb = GetString(*said, "verb", 16);
   const auto signed_server = GetString(*said, "server", 64);

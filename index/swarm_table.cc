@@ -11,7 +11,7 @@ namespace {
 
 // The 64-bit finalizer of MurmurHash3 (public domain, Appleby): each bit of the input moves half
 // of the output's.
-std::uint64_t Mix(std::uint64_t x) {
+std::uint64_t Mix64(std::uint64_t x) {
   x ^= x >> 33;
   x *= 0xff51afd7ed558ccdULL;
   x ^= x >> 33;
@@ -221,7 +221,8 @@ std::vector<PeerId> RankArbiters(const Digest& digest, const std::vector<PeerId>
   std::vector<std::pair<std::uint64_t, PeerId>> weights;
   weights.reserve(peers.size());
   const std::uint64_t head = HeadOf(digest.bytes);
-  for (const PeerId& peer : peers) weights.emplace_back(Mix(head ^ Mix(HeadOf(peer.bytes))), peer);
+  for (const PeerId& peer : peers)
+    weights.emplace_back(Mix64(head ^ Mix64(HeadOf(peer.bytes))), peer);
   const std::size_t kept = std::min(count, weights.size());
   std::ranges::partial_sort(weights, weights.begin() + static_cast<std::ptrdiff_t>(kept),
                             std::greater<>());

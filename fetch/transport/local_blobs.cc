@@ -12,7 +12,7 @@ namespace {
 
 // Between two looks at the queue: about 10 ms of hashing, so that small blobs never wait for large.
 constexpr Bytes kStepBytes{16 << 20};
-constexpr Bytes kReadBytes{256 << 10};
+constexpr Bytes kBlobReadBytes{256 << 10};
 
 }  // namespace
 
@@ -105,7 +105,7 @@ std::shared_ptr<LiveBlob> LocalBlobs::OpenFile(const Digest& digest, const Share
 
 void LocalBlobs::Step(const std::shared_ptr<HashJob>& job) {
   const Geometry& geometry = job->live->geometry();
-  job->buffer.resize(static_cast<std::size_t>(std::min(kReadBytes, geometry.piece()).count()));
+  job->buffer.resize(static_cast<std::size_t>(std::min(kBlobReadBytes, geometry.piece()).count()));
   const Bytes until = std::min(geometry.blob(), job->hasher.position() + kStepBytes);
   while (job->hasher.position() < until) {
     const Bytes position = job->hasher.position();

@@ -18,7 +18,7 @@ namespace {
 // One sendfile call: large enough that the call costs nothing beside the copy (nginx's default for
 // sendfile_max_chunk is 2 MiB), small enough that other connections of the thread get their turn.
 constexpr std::int64_t kSendFileMax = 2 << 20;
-constexpr std::size_t kTextsMax = 16;
+constexpr std::size_t kTextsAWrite = 16;
 // The kernel moves a file on in steps of this size.
 constexpr std::int64_t kSplice = 64 << 10;
 
@@ -50,7 +50,7 @@ class PlainChannel final : public Channel {
   [[nodiscard]] bool HasPending() const override { return false; }
 
   Io Write(std::span<const std::string_view> texts, bool more) override {
-    std::array<iovec, kTextsMax> parts{};
+    std::array<iovec, kTextsAWrite> parts{};
     const std::size_t count = std::min(texts.size(), parts.size());
     for (std::size_t i = 0; i < count; ++i) {
       parts[i] = {const_cast<char*>(texts[i].data()), texts[i].size()};

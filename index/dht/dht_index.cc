@@ -42,7 +42,7 @@ constexpr Duration kAnnounceKeyEvery = minutes(2);
 constexpr std::size_t kKeysMax = 1000;
 constexpr std::size_t kResolvesMax = 256;
 // More of those who answer a lookup together come within this.
-constexpr Duration kSettle = milliseconds(3);
+constexpr Duration kRecordSettle = milliseconds(3);
 constexpr int kWantedWeight = 4;  // a blob's peers are dialled before a room's
 
 std::string ReadState(const std::string& path) {
@@ -290,7 +290,7 @@ class DhtIndex::Impl : public std::enable_shared_from_this<DhtIndex::Impl> {
   void Add(std::uint64_t id, Resolving& resolving, const SignedRecord& record) {
     const bool is_first = resolving.records.empty();
     resolving.records.insert_or_assign(record.id(), record);
-    if (is_first) FinishAfter(id, resolving, kSettle);
+    if (is_first) FinishAfter(id, resolving, kRecordSettle);
   }
 
   void Dial() {

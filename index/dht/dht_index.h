@@ -47,7 +47,7 @@ class DhtIndex : public PeerIndex {
   void Advertise(const SignedRecord& self, std::uint64_t epoch, std::uint64_t head) override;
   void AdvertiseKey(const Key& key) override;
   void Withdraw(const Key& key) override;
-  // Done as soon as a record is there, give or take kSettle.
+  // Done as soon as a record is there, give or take kRecordSettle.
   void Resolve(const Key& key, Duration timeout, OnResolved done) override;
   [[nodiscard]] PeerIndexStatus status() const override;
 

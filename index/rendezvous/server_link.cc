@@ -22,7 +22,7 @@ namespace http = web::http;
 constexpr std::size_t kUnpackedBytesMax = std::size_t{16} << 20;  // index/log_page.h
 
 // About 2 MiB. The members of many swarms; who is not kept is only verified again.
-constexpr std::size_t kRecordsKept = 1000;
+constexpr std::size_t kVerifiedKept = 1000;
 
 // cpprestsdk joins its threads after main's end, later than OpenSSL would clean up under them.
 [[maybe_unused]] const bool kNoCleanupAtExit =
@@ -132,7 +132,7 @@ class ServerLink::Impl : public std::enable_shared_from_this<ServerLink::Impl> {
   std::string target_;
   std::string pinned_by_;
   std::shared_ptr<PinCheck> pin_;  // owners: we, and the client's configuration
-  RecordCache verified_{kRecordsKept};
+  RecordCache verified_{kVerifiedKept};
   http::client::http_client quick_;
   http::client::http_client patient_;
 };

@@ -15,7 +15,7 @@ constexpr Duration kRestraintDefault = std::chrono::seconds(2);
 constexpr std::int64_t kRestraintSecondsMax = 600;  // a registry cannot put itself off for longer
 constexpr std::size_t kKindsMax = 1000;
 constexpr std::size_t kErrorBodyBytesMax = 8 << 10;
-constexpr std::size_t kTargetBytesMax = 8 << 10;
+constexpr std::size_t kRedirectBytesMax = 8 << 10;
 
 // The first message of an OCI error body, as far as it is there.
 std::string MessageOf(const std::string& body) {
@@ -161,7 +161,7 @@ void UpstreamCall::NoteRedirect(const fetch::HttpHead& head) {
   const std::string url = Url();
   const bool elsewhere = !head.url.empty() && fetch::HostOf(head.url) != fetch::HostOf(url);
   if (!request_.reuse_redirect || !elsewhere || head.url == target_) return;
-  if (head.url.size() <= kTargetBytesMax) shared_.redirects.Note(url, head.url);
+  if (head.url.size() <= kRedirectBytesMax) shared_.redirects.Note(url, head.url);
 }
 
 void UpstreamCall::OnDone(Status status) {
