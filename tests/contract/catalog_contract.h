@@ -16,24 +16,12 @@
 
 #include "base/rng.h"
 #include "index/catalog.h"
+#include "tests/unit/numbered.h"
 
 namespace shoal::index {
 
 inline constexpr std::size_t kContractKeysMax = 60;
 
-template <class Name>
-Name ContractName(std::uint8_t first, std::uint8_t second = 0) {
-  Name name;
-  name.bytes[0] = std::byte{first};
-  name.bytes[31] = std::byte{second};
-  return name;
-}
-inline Digest DigestNo(int n) {
-  return ContractName<Digest>(static_cast<std::uint8_t>(n), static_cast<std::uint8_t>(n >> 8));
-}
-inline PeerId PeerNo(int n) {
-  return ContractName<PeerId>(static_cast<std::uint8_t>(n), static_cast<std::uint8_t>(n >> 8));
-}
 // All catalogs under the contract belong to this peer.
 inline PeerId ContractSelf() { return PeerNo(128); }
 

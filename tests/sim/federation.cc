@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "tests/sim/made_keys.h"
 #include "tests/unit/index/federation_rig.h"
 
 namespace shoal::sim {
@@ -17,14 +18,6 @@ using std::chrono::seconds;
 
 constexpr int kZstdLevel = 3;  // index/net/zstd_codec.cc
 const std::string kRoom = "room/open";
-
-index::SigningKey KeyOf(std::uint32_t peer) {
-  index::KeySeed seed{};
-  for (int i = 0; i < 4; ++i)
-    seed[static_cast<std::size_t>(i)] = std::byte((peer >> (8 * i)) & 255);
-  seed[31] = std::byte{1};
-  return index::SigningKey::FromSeed(seed);
-}
 
 class Servers {
  public:
@@ -85,7 +78,7 @@ class Servers {
 
   // Returns the bytes of what is new: record and namespace.
   std::uint64_t Register(std::uint32_t peer, std::uint64_t sequence) {
-    const auto key = KeyOf(peer);
+    const auto key = KeyOf(peer, std::byte{1});
     index::Record record = index::RecordOf(key, sequence, rig_.now().time_since_epoch() + hours(5));
     record.name = fmt::format("host-{}", peer);
     record.endpoints = {

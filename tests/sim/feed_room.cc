@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "index/signing_key.h"
+#include "tests/sim/made_keys.h"
 
 namespace shoal::sim {
 namespace {
@@ -20,13 +21,6 @@ constexpr Duration kDelayMin = std::chrono::microseconds(500);
 constexpr std::uint64_t kDelaySpreadUs = 1500;
 // After so long whoever sent it takes it for lost.
 constexpr Duration kLost = seconds(1);
-
-index::SigningKey KeyOf(std::uint32_t host) {
-  index::KeySeed seed{};
-  for (int i = 0; i < 4; ++i)
-    seed[static_cast<std::size_t>(i)] = std::byte((host >> (8 * i)) & 255);
-  return index::SigningKey::FromSeed(seed);
-}
 
 class Room {
  public:
@@ -92,10 +86,10 @@ class Room {
     const auto frames_before = frames_;
     const auto bytes_before = bytes_;
     Run(time);
-    const double minutes =
+    const double member_minutes =
         static_cast<double>(time.count()) / 60e6 * static_cast<double>(options_.hosts);
-    return {static_cast<double>(frames_ - frames_before) / minutes,
-            static_cast<double>(bytes_ - bytes_before) / minutes};
+    return {static_cast<double>(frames_ - frames_before) / member_minutes,
+            static_cast<double>(bytes_ - bytes_before) / member_minutes};
   }
 
  private:

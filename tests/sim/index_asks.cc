@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "tests/sim/index_world.h"
+#include "tests/sim/made_keys.h"
 
 namespace shoal::sim {
 namespace {
@@ -13,12 +14,6 @@ using std::chrono::seconds;
 
 // Of a large room a feed knows so many.
 constexpr std::uint64_t kFeedMembers = 200;
-
-std::uint64_t Mix(std::uint64_t x, std::uint64_t y) {
-  x = (x ^ (y + 0x9e3779b97f4a7c15U)) * 0xbf58476d1ce4e5b9U;
-  x = (x ^ (x >> 30)) * 0x94d049bb133111ebU;
-  return x ^ (x >> 31);
-}
 
 }  // namespace
 

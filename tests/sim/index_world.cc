@@ -5,6 +5,8 @@
 #include <cmath>
 #include <utility>
 
+#include "tests/sim/made_keys.h"
+
 namespace shoal::sim {
 namespace {
 
@@ -15,19 +17,6 @@ using std::chrono::seconds;
 constexpr Duration kRoundTripMin = milliseconds(1);
 constexpr std::uint64_t kRoundTripSpreadUs = 3000;
 constexpr Duration kStartSpread = seconds(60);
-
-index::SigningKey KeyOf(std::uint32_t host) {
-  index::KeySeed seed{};
-  for (int i = 0; i < 4; ++i)
-    seed[static_cast<std::size_t>(i)] = std::byte((host >> (8 * i)) & 255);
-  return index::SigningKey::FromSeed(seed);
-}
-
-std::uint64_t Mix(std::uint64_t x, std::uint64_t y) {
-  x = (x ^ (y + 0x9e3779b97f4a7c15U)) * 0xbf58476d1ce4e5b9U;
-  x = (x ^ (x >> 30)) * 0x94d049bb133111ebU;
-  return x ^ (x >> 31);
-}
 
 index::SignedRecord Sign(const index::SigningKey& key, WallTime now, Duration life) {
   index::Record record;

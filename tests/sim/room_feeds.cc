@@ -11,10 +11,10 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 // As in the feed's own simulation.
-constexpr Duration kDelayMin = std::chrono::microseconds(500);
-constexpr std::uint64_t kDelaySpreadUs = 1500;
+constexpr Duration kFrameDelayMin = std::chrono::microseconds(500);
+constexpr std::uint64_t kFrameSpreadUs = 1500;
 // Until a connection to a host that is gone is given up.
-constexpr Duration kLost = seconds(2);
+constexpr Duration kFrameLost = seconds(2);
 // HTTP and TLS around a frame and its answer, on a connection that is there.
 constexpr std::uint64_t kFrameHeadBytes = 500;
 
@@ -85,11 +85,11 @@ void RoomFeeds::Do(std::uint32_t host, index::FeedActions& actions) {
     const std::uint32_t slot = in_flight_.Add(
         {host, to,
          there ? std::make_shared<const index::FeedFrame>(std::move(send.frame)) : nullptr});
-    const auto spread = static_cast<std::int64_t>(rng_.Below(kDelaySpreadUs));
+    const auto spread = static_cast<std::int64_t>(rng_.Below(kFrameSpreadUs));
     if (there) {
-      engine_.At(engine_.now() + kDelayMin + Duration(spread), EventKind::kFlow, slot);
+      engine_.At(engine_.now() + kFrameDelayMin + Duration(spread), EventKind::kFlow, slot);
     } else {
-      engine_.At(engine_.now() + kLost, EventKind::kHashed, slot);
+      engine_.At(engine_.now() + kFrameLost, EventKind::kHashed, slot);
     }
   }
   const Time next = std::max(feeds_[host]->NextDeadline(), engine_.now() + milliseconds(1));

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "tests/unit/numbered.h"
 #include "tests/unit/support/test_loop.h"
 
 namespace shoal::agent {
@@ -12,19 +13,13 @@ namespace {
 
 using std::chrono::milliseconds;
 
-PeerId Peer(int n) {
-  PeerId id;
-  id.bytes[5] = static_cast<std::byte>(n);
-  return id;
-}
-
 // A lead that none of the peers is.
-index::SwarmAnswer Says(int lead) { return {Peer(lead), milliseconds(900), {Peer(lead)}}; }
+index::SwarmAnswer Says(int lead) { return {PeerNo(lead), milliseconds(900), {PeerNo(lead)}}; }
 
 class ArbitersTest : public ::testing::Test {
  protected:
   void Make(bool server) {
-    Arbiters::Ports ports{loop_, Peer(0), [this](const Digest&) { return living_; },
+    Arbiters::Ports ports{loop_, PeerNo(0), [this](const Digest&) { return living_; },
                           [this](const PeerId& peer, const index::SwarmAsk&, Arbiters::Done done) {
                             asked_.emplace(peer, std::move(done));
                           },
@@ -39,7 +34,7 @@ class ArbitersTest : public ::testing::Test {
   void Ask() {
     loop_.Ask([this] {
       arbiters_->Ask(
-          {.peer = Peer(0), .wants_lead = true},
+          {.peer = PeerNo(0), .wants_lead = true},
           [this](const std::vector<PeerId>& peers) {
             met_.insert(met_.end(), peers.begin(), peers.end());
           },
@@ -53,7 +48,7 @@ class ArbitersTest : public ::testing::Test {
   // None of the arbiters is this host.
   void AskOthers() {
     for (int n = 1; n < 100 && (living_.size() < kArbiters || AreWeRanked()); ++n) {
-      living_.push_back(Peer(n));
+      living_.push_back(PeerNo(n));
     }
     Make(false);
     Ask();
@@ -66,10 +61,10 @@ class ArbitersTest : public ::testing::Test {
   }
   [[nodiscard]] std::vector<PeerId> Ranked() const {
     auto all = living_;
-    all.push_back(Peer(0));
+    all.push_back(PeerNo(0));
     return index::RankArbiters(Digest{}, all, kArbiters);
   }
-  [[nodiscard]] bool AreWeRanked() const { return std::ranges::count(Ranked(), Peer(0)) > 0; }
+  [[nodiscard]] bool AreWeRanked() const { return std::ranges::count(Ranked(), PeerNo(0)) > 0; }
 
   test::TestLoop loop_;
   std::vector<PeerId> living_;
@@ -86,7 +81,7 @@ TEST_F(ArbitersTest, ALoneHostIsItsOwn) {
   EXPECT_FALSE(arbiters_->any(Digest{}));
   Ask();
   ASSERT_EQ(done_, 1);
-  EXPECT_EQ(answer_->lead, Peer(0));
+  EXPECT_EQ(answer_->lead, PeerNo(0));
 }
 
 TEST_F(ArbitersTest, AsksTheBestRankedAndWaitsForTheBest) {
@@ -97,10 +92,10 @@ TEST_F(ArbitersTest, AsksTheBestRankedAndWaitsForTheBest) {
   Answer(asked_.at(ranked[2]), Says(202));
   Answer(asked_.at(ranked[1]), Says(201));
   EXPECT_EQ(done_, 0) << "the best may still answer";
-  EXPECT_EQ(met_, (std::vector{Peer(202), Peer(201)})) << "members are passed on at once";
+  EXPECT_EQ(met_, (std::vector{PeerNo(202), PeerNo(201)})) << "members are passed on at once";
   Answer(asked_.at(ranked[0]), Says(200));
   ASSERT_EQ(done_, 1);
-  EXPECT_EQ(answer_->lead, Peer(200));
+  EXPECT_EQ(answer_->lead, PeerNo(200));
 }
 
 TEST_F(ArbitersTest, ADeadOneIsNotWaitedForLong) {
@@ -111,11 +106,11 @@ TEST_F(ArbitersTest, ADeadOneIsNotWaitedForLong) {
   EXPECT_EQ(done_, 0);
   loop_.Advance(milliseconds(1));
   ASSERT_EQ(done_, 1);
-  EXPECT_EQ(answer_->lead, Peer(201));
+  EXPECT_EQ(answer_->lead, PeerNo(201));
   Answer(asked_.at(Ranked()[0]), Says(200));
-  EXPECT_EQ(met_.back(), Peer(200));
+  EXPECT_EQ(met_.back(), PeerNo(200));
   EXPECT_EQ(done_, 2) << "its word is better than what was gone by meanwhile";
-  EXPECT_EQ(answer_->lead, Peer(200));
+  EXPECT_EQ(answer_->lead, PeerNo(200));
 }
 
 TEST_F(ArbitersTest, AWordThatComesLateFromAWorseOneIsNotPassedOn) {
@@ -125,14 +120,14 @@ TEST_F(ArbitersTest, AWordThatComesLateFromAWorseOneIsNotPassedOn) {
   ASSERT_EQ(done_, 1);
   Answer(asked_.at(Ranked()[2]), Says(202));
   EXPECT_EQ(done_, 1);
-  EXPECT_EQ(answer_->lead, Peer(201));
+  EXPECT_EQ(answer_->lead, PeerNo(201));
 }
 
 TEST_F(ArbitersTest, AWordThatComesAfterAllWereSilentCounts) {
-  living_ = {Peer(1), Peer(2), Peer(3), Peer(4), Peer(5)};
+  living_ = {PeerNo(1), PeerNo(2), PeerNo(3), PeerNo(4), PeerNo(5)};
   Make(true);
   arbiters_->Ask(
-      {.peer = Peer(0)}, [](const auto&) {},
+      {.peer = PeerNo(0)}, [](const auto&) {},
       [this](const auto& answer) {
         ++done_;
         answer_ = answer;
@@ -143,7 +138,7 @@ TEST_F(ArbitersTest, AWordThatComesAfterAllWereSilentCounts) {
   Answer(server_, Says(300));
   EXPECT_EQ(done_, 2);
   ASSERT_TRUE(answer_);
-  EXPECT_EQ(answer_->lead, Peer(300));
+  EXPECT_EQ(answer_->lead, PeerNo(300));
 }
 
 TEST_F(ArbitersTest, NobodyAnswers) {
@@ -160,7 +155,7 @@ TEST_F(ArbitersTest, AnIndexServerDecidesBeforePeers) {
   EXPECT_EQ(done_, 0) << "we are an arbiter, but the server may still answer";
   Answer(server_, Says(77));
   ASSERT_EQ(done_, 1);
-  EXPECT_EQ(answer_->lead, Peer(77));
+  EXPECT_EQ(answer_->lead, PeerNo(77));
 }
 
 TEST_F(ArbitersTest, PeersDecideWhenTheIndexServerIsAway) {
@@ -168,15 +163,15 @@ TEST_F(ArbitersTest, PeersDecideWhenTheIndexServerIsAway) {
   Ask();
   Answer(server_, std::nullopt);
   ASSERT_EQ(done_, 1);
-  EXPECT_EQ(answer_->lead, Peer(0));
+  EXPECT_EQ(answer_->lead, PeerNo(0));
 }
 
 TEST_F(ArbitersTest, AnswersMembersThatAskUs) {
   Make(false);
-  EXPECT_EQ(arbiters_->OnAsk({.peer = Peer(1), .wants_lead = true}).lead, Peer(1));
-  EXPECT_EQ(arbiters_->OnAsk({.peer = Peer(2), .wants_lead = true}).lead, Peer(1));
-  arbiters_->OnPeerGone(Peer(1));
-  EXPECT_EQ(arbiters_->OnAsk({.peer = Peer(2), .wants_lead = true}).lead, Peer(2));
+  EXPECT_EQ(arbiters_->OnAsk({.peer = PeerNo(1), .wants_lead = true}).lead, PeerNo(1));
+  EXPECT_EQ(arbiters_->OnAsk({.peer = PeerNo(2), .wants_lead = true}).lead, PeerNo(1));
+  arbiters_->OnPeerGone(PeerNo(1));
+  EXPECT_EQ(arbiters_->OnAsk({.peer = PeerNo(2), .wants_lead = true}).lead, PeerNo(2));
 }
 
 TEST_F(ArbitersTest, AnArbiterThatKeepsNoSlotsHasNotAnsweredForThem) {
@@ -185,7 +180,7 @@ TEST_F(ArbitersTest, AnArbiterThatKeepsNoSlotsHasNotAnsweredForThem) {
   int done = 0;
   loop_.Ask([&] {
     arbiters_->Ask(
-        {.peer = Peer(0), .digest = {}, .slots = index::SlotAsk{1, 0, 2}}, [](const auto&) {},
+        {.peer = PeerNo(0), .digest = {}, .slots = index::SlotAsk{1, 0, 2}}, [](const auto&) {},
         [&](std::optional<index::SwarmAnswer> said) {
           answer = std::move(said);
           ++done;
@@ -203,7 +198,7 @@ TEST_F(ArbitersTest, ForSlotsTheBestArbiterHasMoreTime) {
   int done = 0;
   loop_.Ask([&] {
     arbiters_->Ask(
-        {.peer = Peer(0), .digest = {}, .slots = index::SlotAsk{1, 0, 2}}, [](const auto&) {},
+        {.peer = PeerNo(0), .digest = {}, .slots = index::SlotAsk{1, 0, 2}}, [](const auto&) {},
         [&](const auto&) { ++done; });
     return 0;
   });

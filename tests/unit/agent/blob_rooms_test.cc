@@ -1,4 +1,5 @@
 #include "agent/blob_rooms.h"
+#include "tests/unit/numbered.h"
 
 #include <gtest/gtest.h>
 
@@ -11,8 +12,6 @@ using News = BlobRooms::News;
 
 constexpr index::RoomMask kA = 2;
 constexpr index::RoomMask kB = 4;
-
-Digest DigestNo(char n) { return *ParseDigest("sha256:" + std::string(64, n)); }
 
 class BlobRoomsTest : public testing::Test {
  protected:
@@ -28,38 +27,38 @@ class BlobRoomsTest : public testing::Test {
 
 TEST_F(BlobRoomsTest, ABlobIsOfTheRoomsOfItsRepositories) {
   EXPECT_TRUE(rooms_.has_rules());
-  EXPECT_EQ(rooms_.OfBlob(DigestNo('1')), index::kNoRooms);
-  EXPECT_EQ(rooms_.Note(DigestNo('1'), "reg.test/a/app"), News::kSeen);
-  EXPECT_EQ(rooms_.OfBlob(DigestNo('1')), kA);
-  EXPECT_EQ(rooms_.Note(DigestNo('1'), "reg.test/a/app"), News::kNone);
-  EXPECT_EQ(rooms_.Note(DigestNo('1'), "reg.test/a/other"), News::kKnown);
-  EXPECT_EQ(rooms_.Note(DigestNo('1'), "reg.test/b/app"), News::kSeen);
-  EXPECT_EQ(rooms_.OfBlob(DigestNo('1')), kA | kB);
-  EXPECT_EQ(rooms_.Note(DigestNo('2'), "reg.test/base"), News::kSeen);
-  EXPECT_EQ(rooms_.OfBlob(DigestNo('2')), kA | kB);
+  EXPECT_EQ(rooms_.OfBlob(DigestAll('1')), index::kNoRooms);
+  EXPECT_EQ(rooms_.Note(DigestAll('1'), "reg.test/a/app"), News::kSeen);
+  EXPECT_EQ(rooms_.OfBlob(DigestAll('1')), kA);
+  EXPECT_EQ(rooms_.Note(DigestAll('1'), "reg.test/a/app"), News::kNone);
+  EXPECT_EQ(rooms_.Note(DigestAll('1'), "reg.test/a/other"), News::kKnown);
+  EXPECT_EQ(rooms_.Note(DigestAll('1'), "reg.test/b/app"), News::kSeen);
+  EXPECT_EQ(rooms_.OfBlob(DigestAll('1')), kA | kB);
+  EXPECT_EQ(rooms_.Note(DigestAll('2'), "reg.test/base"), News::kSeen);
+  EXPECT_EQ(rooms_.OfBlob(DigestAll('2')), kA | kB);
 }
 
 TEST_F(BlobRoomsTest, WhatNoRuleNamesIsInNoRoom) {
-  EXPECT_EQ(rooms_.Note(DigestNo('1'), "reg.test/c/app"), News::kKnown);
-  EXPECT_EQ(rooms_.OfBlob(DigestNo('1')), index::kNoRooms);
+  EXPECT_EQ(rooms_.Note(DigestAll('1'), "reg.test/c/app"), News::kKnown);
+  EXPECT_EQ(rooms_.OfBlob(DigestAll('1')), index::kNoRooms);
   EXPECT_EQ(rooms_.OfRepository("other.test/a/app"), index::kNoRooms);
   EXPECT_EQ(rooms_.OfRepository("reg.test/a/app"), kA);
 }
 
 TEST_F(BlobRoomsTest, ARoomThatIsJoinedLaterSeesWhatIsIts) {
-  EXPECT_EQ(rooms_.Note(DigestNo('1'), "reg.test/late/app"), News::kKnown);
+  EXPECT_EQ(rooms_.Note(DigestAll('1'), "reg.test/late/app"), News::kKnown);
   bits_["late"] = 8;
-  EXPECT_EQ(rooms_.OfBlob(DigestNo('1')), index::kNoRooms);
+  EXPECT_EQ(rooms_.OfBlob(DigestAll('1')), index::kNoRooms);
   rooms_.OnRoomsChanged();
-  EXPECT_EQ(rooms_.OfBlob(DigestNo('1')), 8U);
+  EXPECT_EQ(rooms_.OfBlob(DigestAll('1')), 8U);
 }
 
 TEST_F(BlobRoomsTest, RemembersABoundedNumberOfRepositories) {
   for (std::size_t i = 0; i <= kRepositoriesOfBlobMax; ++i) {
-    rooms_.Note(DigestNo('1'), "reg.test/c/" + std::to_string(i));
+    rooms_.Note(DigestAll('1'), "reg.test/c/" + std::to_string(i));
   }
-  EXPECT_EQ(rooms_.Note(DigestNo('1'), "reg.test/a/app"), News::kNone);
-  EXPECT_EQ(rooms_.OfBlob(DigestNo('1')), index::kNoRooms);
+  EXPECT_EQ(rooms_.Note(DigestAll('1'), "reg.test/a/app"), News::kNone);
+  EXPECT_EQ(rooms_.OfBlob(DigestAll('1')), index::kNoRooms);
 }
 
 TEST(RepositoryOfTest, LeavesTagsAndDigestsOut) {

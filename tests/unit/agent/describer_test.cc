@@ -6,15 +6,14 @@
 #include <map>
 #include <mutex>
 
+#include "tests/unit/numbered.h"
 #include "tests/unit/support/test_loop.h"
 
 namespace shoal::agent {
 namespace {
 
-Digest DigestNo(char hex) { return *ParseDigest("sha256:" + std::string(64, hex)); }
-
-const std::string kImage = R"({"schemaVersion":2,"config":{"mediaType":"x","digest":"sha256:)" +
-                           std::string(64, 'c') + R"(","size":30},"layers":[]})";
+const std::string kManifest = R"({"schemaVersion":2,"config":{"mediaType":"x","digest":"sha256:)" +
+                              std::string(64, 'c') + R"(","size":30},"layers":[]})";
 const std::string kConfig = R"({"os":"linux","architecture":"arm64"})";
 
 // The loop stands for the pool too: what is posted runs in order.
@@ -22,7 +21,7 @@ class DescriberTest : public testing::Test {
  protected:
   void Put(char digest, const std::string& body) {
     const std::lock_guard lock(mutex_);
-    here_[DigestNo(digest)] = body;
+    here_[DigestAll(digest)] = body;
   }
   template <class Work>
   void OnLoop(const Work& work) {
@@ -53,17 +52,17 @@ class DescriberTest : public testing::Test {
 };
 
 TEST_F(DescriberTest, LooksAgainWhenADocumentComes) {
-  Put('a', kImage);
-  OnLoop([&] { describer_.Want(DigestNo('a')); });
+  Put('a', kManifest);
+  OnLoop([&] { describer_.Want(DigestAll('a')); });
   EXPECT_TRUE(platforms_.empty());
   Put('c', kConfig);
   OnLoop([&] { describer_.OnBlob(Bytes(100)); });
-  EXPECT_EQ(platforms_[DigestNo('a')], "linux/arm64");
+  EXPECT_EQ(platforms_[DigestAll('a')], "linux/arm64");
 }
 
 TEST_F(DescriberTest, LooksOnceForWhatIsWantedOftenAndNotWhenALayerComes) {
   OnLoop([&] {
-    for (int i = 0; i < 10; ++i) describer_.Want(DigestNo('a'));
+    for (int i = 0; i < 10; ++i) describer_.Want(DigestAll('a'));
   });
   EXPECT_EQ(reads_, 1);
   OnLoop([&] { describer_.OnBlob(Bytes(1 << 30)); });
@@ -77,9 +76,9 @@ TEST_F(DescriberTest, ForgetsTheOldestBeyondItsMaximum) {
       std::memcpy(digest.bytes.data(), &n, sizeof n);
       describer_.Want(digest);
     }
-    describer_.Want(DigestNo('a'));
+    describer_.Want(DigestAll('a'));
   });
-  Put('a', kImage);
+  Put('a', kManifest);
   Put('c', kConfig);
   for (int i = 0; i < 200 && platforms_.empty(); ++i) {
     OnLoop([&] { describer_.OnBlob(Bytes(0)); });

@@ -6,15 +6,10 @@
 #include <memory>
 
 #include "tests/unit/index/adapters/temp_dir.h"
+#include "tests/unit/numbered.h"
 
 namespace shoal::agent {
 namespace {
-
-Digest DigestOf(unsigned char first) {
-  Digest digest;
-  digest.bytes[31] = std::byte{first};
-  return digest;
-}
 
 class HeldTagsTest : public ::testing::Test {
  protected:
@@ -38,18 +33,18 @@ class HeldTagsTest : public ::testing::Test {
 };
 
 TEST_F(HeldTagsTest, KeepsWhatTagsMeanOverARestart) {
-  ASSERT_TRUE(table_->Set("reg.test/a:1", DigestOf(1)).ok());
-  ASSERT_TRUE(table_->Set("reg.test/b:1", DigestOf(2)).ok());
-  ASSERT_TRUE(table_->Set("reg.test/b:1", DigestOf(3)).ok());
-  ASSERT_TRUE(table_->Set("reg.test/c:1", DigestOf(4)).ok());
+  ASSERT_TRUE(table_->Set("reg.test/a:1", DigestNo(1)).ok());
+  ASSERT_TRUE(table_->Set("reg.test/b:1", DigestNo(2)).ok());
+  ASSERT_TRUE(table_->Set("reg.test/b:1", DigestNo(3)).ok());
+  ASSERT_TRUE(table_->Set("reg.test/c:1", DigestNo(4)).ok());
   ASSERT_TRUE(table_->Remove("reg.test/c:1").ok());
   ASSERT_TRUE(table_->Remove("reg.test/never:1").ok());
   Reopen();
-  EXPECT_EQ(All(), (Tags{{"reg.test/a:1", DigestOf(1)}, {"reg.test/b:1", DigestOf(3)}}));
+  EXPECT_EQ(All(), (Tags{{"reg.test/a:1", DigestNo(1)}, {"reg.test/b:1", DigestNo(3)}}));
 }
 
 TEST_F(HeldTagsTest, LeavesOutWhatIsNoNameAndRowsThatCannotBeRead) {
-  ASSERT_TRUE(table_->Set(std::string(600, 'a'), DigestOf(1)).ok());
+  ASSERT_TRUE(table_->Set(std::string(600, 'a'), DigestNo(1)).ok());
   ASSERT_TRUE(table_->Remove(std::string(600, 'a')).ok());
   const index::Dbi rows = env_->Table("held-tags").value();
   ASSERT_TRUE(

@@ -1,15 +1,10 @@
 #include "agent/holdings.h"
+#include "tests/unit/numbered.h"
 
 #include <gtest/gtest.h>
 
 namespace shoal::agent {
 namespace {
-
-Digest DigestOf(unsigned char first) {
-  Digest digest;
-  digest.bytes[0] = std::byte{first};
-  return digest;
-}
 
 class HoldingsTest : public testing::Test {
  protected:
@@ -32,7 +27,7 @@ class HoldingsTest : public testing::Test {
                      2};
   std::vector<index::ImageChange> told_;
   std::vector<std::pair<std::string, std::optional<Digest>>> kept_;
-  const Digest a_ = DigestOf(1);
+  const Digest a_ = DigestNo(1);
 };
 
 TEST_F(HoldingsTest, ABlobIsCompleteWhereverItLies) {
@@ -88,8 +83,8 @@ TEST_F(HoldingsTest, AnEndedTransferLeavesItsPiecesOrNothing) {
 TEST_F(HoldingsTest, ContainerdsNameWinsAndATagComesBackAfterIt) {
   holdings_.SetStored(a_, Bytes(10));
   holdings_.SetTag("r/x:1", a_);
-  holdings_.SetContainerd({{}, {{"r/x:1", DigestOf(2)}}});
-  EXPECT_EQ(holdings_.inventory().FindImage("r/x:1")->digest, DigestOf(2));
+  holdings_.SetContainerd({{}, {{"r/x:1", DigestNo(2)}}});
+  EXPECT_EQ(holdings_.inventory().FindImage("r/x:1")->digest, DigestNo(2));
   holdings_.SetContainerd({});
   EXPECT_EQ(holdings_.inventory().FindImage("r/x:1")->digest, a_);
 }
@@ -127,20 +122,20 @@ TEST_F(HoldingsTest, ATagIsAnImageAsLongAsItsManifestIsHere) {
 TEST_F(HoldingsTest, ATagThatMovedNamesTheNewManifestOnly) {
   holdings_.SetStored(a_, Bytes(10));
   holdings_.SetTag("r/x:1", a_);
-  holdings_.SetTag("r/x:1", DigestOf(2));
+  holdings_.SetTag("r/x:1", DigestNo(2));
   EXPECT_FALSE(ImageOf("r/x:1"));
-  holdings_.SetStored(DigestOf(2), Bytes(10));
-  EXPECT_EQ(ImageOf("r/x:1"), DigestOf(2));
+  holdings_.SetStored(DigestNo(2), Bytes(10));
+  EXPECT_EQ(ImageOf("r/x:1"), DigestNo(2));
 }
 
 TEST_F(HoldingsTest, WhatTagsMeanIsKeptForTheNextRun) {
   using Kept = std::vector<std::pair<std::string, std::optional<Digest>>>;
   holdings_.SetTag("r/x:1", a_);
   holdings_.SetTag("r/x:1", a_);
-  holdings_.SetTag("r/x:1", DigestOf(2));
+  holdings_.SetTag("r/x:1", DigestNo(2));
   holdings_.ForgetTag("r/x:1");
   holdings_.ForgetTag("r/never:1");
-  EXPECT_EQ(kept_, (Kept{{"r/x:1", a_}, {"r/x:1", DigestOf(2)}, {"r/x:1", std::nullopt}}));
+  EXPECT_EQ(kept_, (Kept{{"r/x:1", a_}, {"r/x:1", DigestNo(2)}, {"r/x:1", std::nullopt}}));
 
   Holdings next(2, {[] {}, {}, {}});
   next.SetStored(a_, Bytes(10));

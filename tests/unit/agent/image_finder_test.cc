@@ -4,20 +4,11 @@
 
 #include "agent/search_reply.h"
 #include "index/memory_catalog.h"
+#include "tests/unit/numbered.h"
 
 namespace shoal::agent {
 namespace {
 
-Digest DigestNo(int n) {
-  Digest digest;
-  digest.bytes[0] = static_cast<std::byte>(n);
-  return digest;
-}
-PeerId PeerNo(int n) {
-  PeerId peer;
-  peer.bytes[0] = static_cast<std::byte>(n);
-  return peer;
-}
 index::KeysPage Page(std::uint64_t cursor, std::vector<index::KeyChange> changes) {
   return {7, cursor, false, false, std::move(changes)};
 }

@@ -12,7 +12,7 @@ using fetch::Sha256Of;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
-constexpr const char* kImage = "reg.test/app/web:v1";
+constexpr const char* kPulled = "reg.test/app/web:v1";
 
 std::string Described(const std::string& type, const std::string& content,
                       const std::string& more = "") {
@@ -110,14 +110,14 @@ class PullsTest : public ::testing::Test {
 TEST_F(PullsTest, FetchesAllOfAnImage) {
   GiveAll();
   tag_ = Sha256Of(manifest_);
-  const PullView view = Pull(kImage);
+  const PullView view = Pull(kPulled);
   EXPECT_EQ(view.state, PullState::kDone) << view.error;
   EXPECT_EQ(view.digest, tag_);
   ASSERT_THAT(view.blobs, SizeIs(2));  // the same layer twice is one blob
   for (const auto& blob : view.blobs) EXPECT_TRUE(blob.done && !blob.local);
   const auto here = here_.Take();
   ASSERT_TRUE(here);
-  EXPECT_EQ(here->first, kImage);
+  EXPECT_EQ(here->first, kPulled);
   EXPECT_EQ(host_->loop().Ask([&] { return pulls_.done(); }), 1);
 }
 
@@ -126,7 +126,7 @@ TEST_F(PullsTest, PicksThisHostsPlatformFromAnIndex) {
   GiveAll();
   upstream_.Give(index);
   tag_ = Sha256Of(index);
-  const PullView view = Pull(kImage);
+  const PullView view = Pull(kPulled);
   EXPECT_EQ(view.state, PullState::kDone) << view.error;
   EXPECT_EQ(view.digest, Sha256Of(index));
   EXPECT_THAT(view.blobs, SizeIs(2));
@@ -136,7 +136,7 @@ TEST_F(PullsTest, SaysWhenThereIsNoImageForThisHost) {
   const std::string index = IndexOf(manifest_, "pdp11");
   upstream_.Give(index);
   tag_ = Sha256Of(index);
-  const PullView view = Pull(kImage);
+  const PullView view = Pull(kPulled);
   EXPECT_EQ(view.state, PullState::kFailed);
   EXPECT_THAT(view.error, HasSubstr("has no image for linux/"));
 }
@@ -151,19 +151,19 @@ TEST_F(PullsTest, WhatIsHereIsLocal) {
   GiveAll();
   ASSERT_TRUE(host_->store().Put(Sha256Of(layer_), AsBytes(layer_)).ok());
   tag_ = Sha256Of(manifest_);
-  const PullView view = Pull(kImage);
+  const PullView view = Pull(kPulled);
   ASSERT_THAT(view.blobs, SizeIs(2));
   EXPECT_FALSE(view.blobs[0].local);
   EXPECT_TRUE(view.blobs[1].local);
 }
 
 TEST_F(PullsTest, SaysWhatIsMissing) {
-  EXPECT_THAT(Pull(kImage).error, HasSubstr("no such tag"));
+  EXPECT_THAT(Pull(kPulled).error, HasSubstr("no such tag"));
   tag_ = Sha256Of(manifest_);
-  EXPECT_THAT(Pull(kImage).error, HasSubstr("the manifest of reg.test/app/web:v1"));
+  EXPECT_THAT(Pull(kPulled).error, HasSubstr("the manifest of reg.test/app/web:v1"));
   upstream_.Give(manifest_);
   upstream_.Give(config_);
-  const PullView view = Pull(kImage);
+  const PullView view = Pull(kPulled);
   EXPECT_EQ(view.state, PullState::kFailed);
   EXPECT_THAT(view.error, HasSubstr(ToString(Sha256Of(layer_))));
   EXPECT_EQ(host_->loop().Ask([&] { return pulls_.failed(); }), 3);
@@ -179,8 +179,8 @@ TEST_F(PullsTest, JoinsAPullThatRunsAndCanCancelIt) {
   GiveAll();
   upstream_.HoldAt(Bytes(0));
   tag_ = Sha256Of(manifest_);
-  const auto first = Start(kImage);
-  const auto second = Start(kImage);
+  const auto first = Start(kPulled);
+  const auto second = Start(kPulled);
   ASSERT_TRUE(first.ok() && second.ok());
   EXPECT_EQ(*first, *second);
   EXPECT_TRUE(host_->loop().Ask([&] { return pulls_.Cancel(*first); }).ok());
@@ -197,7 +197,7 @@ TEST_F(PullsTest, ACancelledPullEndsTheFetchesThatOnlyItWants) {
   GiveAll();
   upstream_.HoldAt(Bytes(5000));  // only the layer is longer
   tag_ = Sha256Of(manifest_);
-  const auto id = Start(kImage);
+  const auto id = Start(kPulled);
   ASSERT_TRUE(id.ok());
   ASSERT_TRUE(upstream_.WaitSentTo(Bytes(5000)));
   EXPECT_TRUE(host_->loop().Ask([&] { return pulls_.Cancel(*id); }).ok());
@@ -215,7 +215,7 @@ TEST_F(PullsTest, ACancelledPullLeavesTheFetchesThatOthersWant) {
   GiveAll();
   upstream_.HoldAt(Bytes(5000));
   tag_ = Sha256Of(manifest_);
-  const auto id = Start(kImage);
+  const auto id = Start(kPulled);
   ASSERT_TRUE(id.ok());
   ASSERT_TRUE(upstream_.WaitSentTo(Bytes(5000)));
   test::Inbox<Status> done;
@@ -232,7 +232,7 @@ TEST_F(PullsTest, APullThatIsCancelledBeforeItsManifestFetchesNothing) {
   GiveAll();
   upstream_.HoldAt(Bytes(0));
   tag_ = Sha256Of(manifest_);
-  const auto id = Start(kImage);
+  const auto id = Start(kPulled);
   ASSERT_TRUE(id.ok());
   ASSERT_TRUE(upstream_.WaitForCalls(1));
   EXPECT_TRUE(host_->loop().Ask([&] { return pulls_.Cancel(*id); }).ok());

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "index/memory_catalog.h"
+#include "tests/unit/numbered.h"
 #include "tests/unit/support/test_loop.h"
 
 namespace shoal::agent {
@@ -15,12 +16,6 @@ using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
 
 constexpr const char* kWeb = "reg.test/prod/web:v1";
-
-Digest DigestOf(int number) {
-  Digest digest;
-  digest.bytes[0] = static_cast<std::byte>(number);
-  return digest;
-}
 
 class ReplicatorTest : public ::testing::Test {
  protected:
@@ -39,7 +34,7 @@ class ReplicatorTest : public ::testing::Test {
       page.epoch = 1;
       page.cursor = ++cursor_;
       for (const auto& [name, digest] : images) {
-        page.changes.push_back({index::ImageHolding{name, DigestOf(digest)}, false});
+        page.changes.push_back({index::ImageHolding{name, DigestNo(digest)}, false});
       }
       PeerId peer;
       peer.bytes[0] = std::byte{9};
@@ -89,7 +84,7 @@ TEST_F(ReplicatorTest, LooksOnceForManyChanges) {
 }
 
 TEST_F(ReplicatorTest, DoesNotPullWhatIsHere) {
-  loop_.Ask([&] { return inventory_.SetImage({kWeb, DigestOf(1)}); });
+  loop_.Ask([&] { return inventory_.SetImage({kWeb, DigestNo(1)}); });
   Know({{kWeb, 1}});
   Tell();
   EXPECT_THAT(Pulled(), IsEmpty());

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/rng.h"
+#include "tests/unit/fetch/noise.h"
 
 namespace shoal::fetch {
 namespace {
@@ -24,13 +25,6 @@ Digest Sha256(ByteSpan bytes) {
                  &length, EVP_sha256(), nullptr),
       1);
   return digest;
-}
-
-ByteVector Noise(std::size_t size, std::uint64_t seed = 1) {
-  Rng rng(seed);
-  ByteVector bytes(size);
-  for (std::byte& b : bytes) b = static_cast<std::byte>(rng.Next());
-  return bytes;
 }
 
 ByteSpan PieceOf(const Geometry& geometry, ByteSpan blob, PieceIndex i) {

@@ -5,6 +5,8 @@
 #include <cstdlib>
 
 #include "tests/sim/download_sim.h"
+#include "tests/unit/fetch/noise.h"
+#include "tests/unit/rounds.h"
 
 namespace shoal::fetch {
 namespace {
@@ -14,13 +16,6 @@ using namespace std::chrono_literals;
 using sim::DownloadSim;
 using sim::SimBlob;
 using sim::SimPeer;
-
-ByteVector Noise(std::size_t size, std::uint64_t seed) {
-  Rng rng(seed);
-  ByteVector bytes(size);
-  for (std::byte& b : bytes) b = static_cast<std::byte>(rng.Next());
-  return bytes;
-}
 
 // One world, drawn from a seed.
 class World {
@@ -218,8 +213,9 @@ TEST(DownloadSimTest, EndsRightInEveryDrawnWorld) {
   const char* one = std::getenv("SHOAL_SEED");
   const char* many = std::getenv("SHOAL_SEEDS");
   const std::uint64_t first = one != nullptr ? std::strtoull(one, nullptr, 10) : 1;
-  const std::uint64_t count =
-      one != nullptr ? 1 : (many != nullptr ? std::strtoull(many, nullptr, 10) : 300);
+  const std::uint64_t count = one != nullptr ? 1
+                                             : (many != nullptr ? std::strtoull(many, nullptr, 10)
+                                                                : std::uint64_t(Rounds(300)));
   int proved = 0;
   int honest = 0;
   double worst_waste = 0;

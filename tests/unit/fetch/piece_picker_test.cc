@@ -12,7 +12,7 @@ namespace {
 
 using Where = PiecePicker::Where;
 
-PieceMap Draw(std::string_view pieces) {
+PieceMap DrawMap(std::string_view pieces) {
   PieceMap map(static_cast<std::int32_t>(pieces.size()));
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     if (pieces[i] == '*') map.Set({static_cast<std::int32_t>(i)});
@@ -49,7 +49,7 @@ std::set<std::int32_t> Picks(std::string_view holders, std::string_view state, s
   for (std::uint64_t seed = 1; seed <= 200; ++seed) {
     PiecePicker picker = DrawPicker(holders, state, window, seed);
     picker.SetPosition({position});
-    if (const auto run = picker.Pick(Draw(can), 1, where)) picks.insert(run->first.value);
+    if (const auto run = picker.Pick(DrawMap(can), 1, where)) picks.insert(run->first.value);
   }
   return picks;
 }
@@ -97,16 +97,16 @@ TEST(PiecePickerTest, ComesBackToWhatLiesBeforeTheReaders) {
 TEST(PiecePickerTest, ExtendsARunOverEquallyRareNeighbours) {
   PiecePicker picker = DrawPicker("1122221", "**     ");
   EXPECT_EQ(picker
-                .Pick(Draw("  ****"
-                           " "),
+                .Pick(DrawMap("  ****"
+                              " "),
                       1, Where::kAnywhere)
                 ->count,
             1);
   picker = DrawPicker("3312223", "       ");
-  EXPECT_EQ(picker.Pick(Draw("*******"), 4, Where::kAnywhere), (PieceRun{{2}, 1}));
+  EXPECT_EQ(picker.Pick(DrawMap("*******"), 4, Where::kAnywhere), (PieceRun{{2}, 1}));
   picker = DrawPicker("3311113", "       ");
   for (int i = 0; i < 50; ++i) {
-    const PieceRun run = *picker.Pick(Draw("*******"), 3, Where::kAnywhere);
+    const PieceRun run = *picker.Pick(DrawMap("*******"), 3, Where::kAnywhere);
     EXPECT_EQ(run.count, std::min(3, 6 - run.first.value));
   }
 }
@@ -114,16 +114,16 @@ TEST(PiecePickerTest, ExtendsARunOverEquallyRareNeighbours) {
 TEST(PiecePickerTest, ARunEndsAtTheWindowAndAtPiecesThatAreTaken) {
   PiecePicker picker = DrawPicker("1111111", "       ", 2);
   for (int i = 0; i < 20; ++i) {
-    const PieceRun run = *picker.Pick(Draw("*******"), 4, Where::kAnywhere);
+    const PieceRun run = *picker.Pick(DrawMap("*******"), 4, Where::kAnywhere);
     EXPECT_LE(run.first.value + run.count, 2);
   }
   picker = DrawPicker("1111111", " 1*1111");
-  EXPECT_EQ(picker.Pick(Draw("*******"), 4, Where::kAnywhere), (PieceRun{{0}, 1}));
+  EXPECT_EQ(picker.Pick(DrawMap("*******"), 4, Where::kAnywhere), (PieceRun{{0}, 1}));
 }
 
 TEST(PiecePickerTest, ForgetsHoldersThatLeave) {
   PiecePicker picker = DrawPicker("111", "   ");
-  const PieceMap more = Draw("** ");
+  const PieceMap more = DrawMap("** ");
   picker.AddHolder(more);
   EXPECT_EQ(picker.holders({0}), 2);
   picker.RemoveHolder(more);

@@ -13,7 +13,7 @@ namespace {
 using namespace std::chrono_literals;
 using namespace literals;
 
-constexpr Time kStart{1h};
+constexpr Time kLimitStart{1h};
 
 // Bytes that moved, by time. Says the most that moved in any window of `length`.
 class Meter {
@@ -45,18 +45,18 @@ class Meter {
 
 TEST(RateLimitTest, BytesMoveOneBookingAfterTheOther) {
   RateLimit limit(1'000'000_B);
-  limit.Book(kStart, 50'000_B);  // what a quiet time left over
-  EXPECT_EQ(limit.Book(kStart, 5'000_B), kStart);
-  EXPECT_EQ(limit.Book(kStart, 10'000_B), kStart + 5ms);
-  EXPECT_EQ(limit.Book(kStart + 1ms, 1_B), kStart + 15ms);
-  EXPECT_EQ(limit.free_at(), kStart + 15ms + 1us);
+  limit.Book(kLimitStart, 50'000_B);  // what a quiet time left over
+  EXPECT_EQ(limit.Book(kLimitStart, 5'000_B), kLimitStart);
+  EXPECT_EQ(limit.Book(kLimitStart, 10'000_B), kLimitStart + 5ms);
+  EXPECT_EQ(limit.Book(kLimitStart + 1ms, 1_B), kLimitStart + 15ms);
+  EXPECT_EQ(limit.free_at(), kLimitStart + 15ms + 1us);
 }
 
 TEST(RateLimitTest, QuietTimeIsKeptForTheLengthOfABurst) {
   RateLimit limit(1'000'000_B);
-  limit.Book(kStart, 0_B);
-  EXPECT_EQ(limit.Book(kStart + 1min, 1'000_B), kStart + 1min - kRateBurst);
-  EXPECT_EQ(limit.Book(kStart + 1min, 1'000_B), kStart + 1min - kRateBurst + 1ms);
+  limit.Book(kLimitStart, 0_B);
+  EXPECT_EQ(limit.Book(kLimitStart + 1min, 1'000_B), kLimitStart + 1min - kRateBurst);
+  EXPECT_EQ(limit.Book(kLimitStart + 1min, 1'000_B), kLimitStart + 1min - kRateBurst + 1ms);
 }
 
 TEST(RateLimitTest, ASliceIsFiveMillisecondsWithinBounds) {
@@ -68,30 +68,30 @@ TEST(RateLimitTest, ASliceIsFiveMillisecondsWithinBounds) {
 TEST(RateLimitTest, SmallBookingsAddUpExactly) {
   // 7 bytes take 0.49 us each: nothing may be lost to rounding.
   RateLimit limit(14'285'714_B);
-  limit.Book(kStart, 0_B);
+  limit.Book(kLimitStart, 0_B);
   const Time begin = limit.free_at();
-  for (int i = 0; i < 1'000'000; ++i) limit.Book(kStart, 7_B);
+  for (int i = 0; i < 1'000'000; ++i) limit.Book(kLimitStart, 7_B);
   EXPECT_EQ(limit.free_at() - begin, 490'000us);
 }
 
 TEST(RateLimitTest, ReturnedBytesAreTheNextOnes) {
   RateLimit limit(1'000'000_B);
-  limit.Book(kStart, 50'000_B);
-  limit.Book(kStart, 10'000_B);
-  limit.Return(kStart, 4'001_B);
-  EXPECT_EQ(limit.Book(kStart, 1_B), kStart + 5'999us);
+  limit.Book(kLimitStart, 50'000_B);
+  limit.Book(kLimitStart, 10'000_B);
+  limit.Return(kLimitStart, 4'001_B);
+  EXPECT_EQ(limit.Book(kLimitStart, 1_B), kLimitStart + 5'999us);
   // Time that has gone by does not come back by returning.
-  limit.Return(kStart + 1h, 6'000_B);
-  EXPECT_EQ(limit.free_at(), kStart + 1h - kRateBurst);
+  limit.Return(kLimitStart + 1h, 6'000_B);
+  EXPECT_EQ(limit.free_at(), kLimitStart + 1h - kRateBurst);
 }
 
 TEST(RateLimitTest, ReturningInPartsOfAMicrosecondIsExact) {
   RateLimit limit(3'000'000_B);
-  limit.Book(kStart, 0_B);
+  limit.Book(kLimitStart, 0_B);
   const Time begin = limit.free_at();
   for (int i = 0; i < 1000; ++i) {
-    limit.Book(kStart, 10_B);
-    limit.Return(kStart, 7_B);
+    limit.Book(kLimitStart, 10_B);
+    limit.Return(kLimitStart, 7_B);
   }
   EXPECT_EQ(limit.free_at(), begin + 1ms);
 }
@@ -103,9 +103,9 @@ TEST(RateLimitTest, ThoseWhoTakeTurnsShareEvenly) {
     Bytes moved;
   };
   std::vector<Taker> takers(20);
-  for (auto& taker : takers) taker.at = limit.Book(kStart, limit.slice());
+  for (auto& taker : takers) taker.at = limit.Book(kLimitStart, limit.slice());
   // Each moves its slice when its time comes, and books the next.
-  for (Time now = kStart; now < kStart + 10s; now += 1ms) {
+  for (Time now = kLimitStart; now < kLimitStart + 10s; now += 1ms) {
     for (auto& taker : takers) {
       if (taker.at > now) continue;
       taker.moved += limit.slice();
@@ -128,10 +128,10 @@ TEST(RateLimitTest, HoldsOverAnyFiveSecondsWhateverTakersDo) {
     RateLimit limit(rate);
     Meter meter;
     const std::size_t count = 1 + rng.Below(30);
-    std::vector<Time> at(count, kStart);
+    std::vector<Time> at(count, kLimitStart);
     std::vector<Bytes> booked(count);
     const Duration length = 12s;
-    for (Time now = kStart; now < kStart + length; now += Duration(rng.Below(8'000))) {
+    for (Time now = kLimitStart; now < kLimitStart + length; now += Duration(rng.Below(8'000))) {
       for (std::size_t i = 0; i < count; ++i) {
         if (at[i] > now) continue;
         if (booked[i] > Bytes(0)) {

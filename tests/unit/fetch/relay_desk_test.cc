@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
+#include "tests/unit/numbered.h"
 
 namespace shoal::fetch {
 namespace {
@@ -16,19 +17,13 @@ using testing::IsEmpty;
 
 using Ids = std::vector<RelayDesk::CircuitId>;
 
-PeerId Peer(int n) {
-  PeerId id;
-  id.bytes[0] = static_cast<std::byte>(n);
-  return id;
-}
-
 class RelayDeskTest : public testing::Test {
  protected:
   void TearDown() override { desk_.CheckInvariants(); }
 
-  Code Reserve(int peer) { return CodeOf(desk_.OnReserve(now_, Peer(peer))); }
+  Code Reserve(int peer) { return CodeOf(desk_.OnReserve(now_, PeerNo(peer))); }
   Result<RelayDesk::CircuitId> Call(int caller, int callee) {
-    return desk_.OnCall(now_, Peer(caller), Peer(callee));
+    return desk_.OnCall(now_, PeerNo(caller), PeerNo(callee));
   }
   Ids Deadline() {
     Ids ended;
@@ -50,7 +45,7 @@ TEST_F(RelayDeskTest, GivesNoMorePlacesThanItHas) {
   EXPECT_EQ(Reserve(3), Code::kExhausted);
   EXPECT_EQ(Reserve(1), kFine) << "who holds one renews it";
   Ids ended;
-  desk_.OnRelease(Peer(2), ended);
+  desk_.OnRelease(PeerNo(2), ended);
   EXPECT_EQ(Reserve(3), kFine);
 }
 
@@ -64,7 +59,7 @@ TEST_F(RelayDeskTest, APlaceEndsWhenItIsNotRenewed) {
   EXPECT_EQ(desk_.NextDeadline(), now_);
   EXPECT_EQ(Call(9, 1).error().code, Code::kNotFound) << "before the deadline is noticed, too";
   EXPECT_THAT(Deadline(), ElementsAre(1)) << "its call ends with it";
-  EXPECT_FALSE(desk_.Holds(Peer(1)));
+  EXPECT_FALSE(desk_.Holds(PeerNo(1)));
 }
 
 TEST_F(RelayDeskTest, NobodyIsCalledWhoHoldsNoPlace) {
@@ -76,11 +71,11 @@ TEST_F(RelayDeskTest, OnlyTheCalleeTakesACallAndOnce) {
   EXPECT_EQ(Reserve(1), kFine);
   EXPECT_EQ(Reserve(2), kFine);
   const auto id = *Call(9, 1);
-  EXPECT_EQ(CodeOf(desk_.OnTake(now_, Peer(2), id)), Code::kNotFound);
-  EXPECT_EQ(CodeOf(desk_.OnTake(now_, Peer(9), id)), Code::kNotFound);
-  EXPECT_EQ(CodeOf(desk_.OnTake(now_, Peer(1), id + 1)), Code::kNotFound);
-  EXPECT_EQ(CodeOf(desk_.OnTake(now_, Peer(1), id)), kFine);
-  EXPECT_EQ(CodeOf(desk_.OnTake(now_, Peer(1), id)), Code::kNotFound);
+  EXPECT_EQ(CodeOf(desk_.OnTake(now_, PeerNo(2), id)), Code::kNotFound);
+  EXPECT_EQ(CodeOf(desk_.OnTake(now_, PeerNo(9), id)), Code::kNotFound);
+  EXPECT_EQ(CodeOf(desk_.OnTake(now_, PeerNo(1), id + 1)), Code::kNotFound);
+  EXPECT_EQ(CodeOf(desk_.OnTake(now_, PeerNo(1), id)), kFine);
+  EXPECT_EQ(CodeOf(desk_.OnTake(now_, PeerNo(1), id)), Code::kNotFound);
   EXPECT_EQ(desk_.circuits(), 1);
 }
 
@@ -88,9 +83,9 @@ TEST_F(RelayDeskTest, ACallIsToldOnce) {
   EXPECT_EQ(Reserve(1), kFine);
   const auto first = *Call(9, 1);
   const auto second = *Call(8, 1);
-  EXPECT_THAT(desk_.TakeCalls(Peer(2)), IsEmpty());
-  EXPECT_THAT(desk_.TakeCalls(Peer(1)), ElementsAre(first, second));
-  EXPECT_THAT(desk_.TakeCalls(Peer(1)), IsEmpty());
+  EXPECT_THAT(desk_.TakeCalls(PeerNo(2)), IsEmpty());
+  EXPECT_THAT(desk_.TakeCalls(PeerNo(1)), ElementsAre(first, second));
+  EXPECT_THAT(desk_.TakeCalls(PeerNo(1)), IsEmpty());
 }
 
 TEST_F(RelayDeskTest, ACallEndsThatIsNotTaken) {
@@ -99,14 +94,14 @@ TEST_F(RelayDeskTest, ACallEndsThatIsNotTaken) {
   now_ += limits_.accept - milliseconds(1);
   EXPECT_THAT(Deadline(), IsEmpty());
   now_ += milliseconds(1);
-  EXPECT_EQ(CodeOf(desk_.OnTake(now_, Peer(1), id)), Code::kNotFound);
+  EXPECT_EQ(CodeOf(desk_.OnTake(now_, PeerNo(1), id)), Code::kNotFound);
   EXPECT_THAT(Deadline(), ElementsAre(id));
 }
 
 TEST_F(RelayDeskTest, ACircuitOutlivesThePlaceButNotItsTime) {
   EXPECT_EQ(Reserve(1), kFine);
   const auto id = *Call(9, 1);
-  EXPECT_EQ(CodeOf(desk_.OnTake(now_, Peer(1), id)), kFine);
+  EXPECT_EQ(CodeOf(desk_.OnTake(now_, PeerNo(1), id)), kFine);
   now_ += seconds(31);
   EXPECT_THAT(Deadline(), IsEmpty());
   EXPECT_EQ(desk_.circuits(), 1);
@@ -134,10 +129,10 @@ TEST_F(RelayDeskTest, BoundsCircuitsOfACallerToACalleeAndAll) {
 TEST_F(RelayDeskTest, LettingGoEndsTheCallsThatWait) {
   EXPECT_EQ(Reserve(1), kFine);
   const auto runs = *Call(9, 1);
-  EXPECT_EQ(CodeOf(desk_.OnTake(now_, Peer(1), runs)), kFine);
+  EXPECT_EQ(CodeOf(desk_.OnTake(now_, PeerNo(1), runs)), kFine);
   const auto waits = *Call(9, 1);
   Ids ended;
-  desk_.OnRelease(Peer(1), ended);
+  desk_.OnRelease(PeerNo(1), ended);
   EXPECT_THAT(ended, ElementsAre(waits));
   EXPECT_EQ(desk_.circuits(), 1);
 }
@@ -146,8 +141,8 @@ TEST_F(RelayDeskTest, KeepsItsBoundsWhateverComes) {
   Rng rng(7);
   for (int i = 0; i < 5000; ++i) {
     now_ += milliseconds(static_cast<int>(rng.Below(3000)));
-    const PeerId a = Peer(static_cast<int>(rng.Below(5)));
-    const PeerId b = Peer(static_cast<int>(rng.Below(5)));
+    const PeerId a = PeerNo(static_cast<int>(rng.Below(5)));
+    const PeerId b = PeerNo(static_cast<int>(rng.Below(5)));
     Ids ended;
     switch (rng.Below(7)) {
       case 0:

@@ -4,6 +4,8 @@
 
 #include "base/rng.h"
 #include "tests/unit/fetch/upload_desk_model.h"
+#include "tests/unit/numbered.h"
+#include "tests/unit/rounds.h"
 
 namespace shoal::fetch {
 namespace {
@@ -11,19 +13,8 @@ namespace {
 using namespace std::chrono_literals;
 using namespace literals;
 
-constexpr Time kStart{1h};
+constexpr Time kDeskStart{1h};
 
-PeerId Peer(int n) {
-  PeerId id;
-  id.bytes[0] = static_cast<std::byte>(n);
-  id.bytes[1] = static_cast<std::byte>(n >> 8);
-  return id;
-}
-Digest Blob(int n) {
-  Digest digest;
-  digest.bytes[0] = static_cast<std::byte>(n);
-  return digest;
-}
 Geometry Pieces(std::int32_t count, Bytes piece = 1_MiB) {
   return Geometry::Make(piece * count, piece).value();
 }
@@ -36,7 +27,7 @@ class UploadDeskTest : public testing::Test {
                                             Geometry geometry = Pieces(8), int count = 1) {
     std::vector<PieceIndex> pieces;
     for (const int i : wanted) pieces.push_back({i});
-    return desk.OnAsk(now, Peer(peer), Blob(blob), geometry, pieces, count);
+    return desk.OnAsk(now, PeerNo(peer), DigestNo(blob), geometry, pieces, count);
   }
   // The piece given, -1 for busy.
   int Given(int peer, std::vector<int> wanted, int blob = 1) {
@@ -69,7 +60,7 @@ class UploadDeskTest : public testing::Test {
   }
 
   UploadDesk desk{UploadLimits{.slots = 4}};
-  Time now = kStart;
+  Time now = kDeskStart;
   UploadId last = 0;
 };
 
@@ -80,7 +71,7 @@ class LeadsDesk : public UploadDeskTest {
   std::variant<UploadGrant, UploadBusy> AskLead(int peer, std::vector<int> wanted) {
     std::vector<PieceIndex> pieces;
     for (const int i : wanted) pieces.push_back({i});
-    return desk.OnAsk(now, Peer(peer), Blob(1), Pieces(8), pieces, 1, &firsthand);
+    return desk.OnAsk(now, PeerNo(peer), DigestNo(1), Pieces(8), pieces, 1, &firsthand);
   }
   int GivenByLead(int peer, std::vector<int> wanted) {
     const auto answer = AskLead(peer, std::move(wanted));
@@ -117,7 +108,7 @@ TEST_F(LeadsDesk, WhoIsPutOffHearsWhomElseToAskAndComesBackSoon) {
   EXPECT_EQ(GivenByLead(1, {0}), 0);
   const auto answer = AskLead(2, {0});
   ASSERT_TRUE(std::holds_alternative<UploadBusy>(answer));
-  EXPECT_EQ(std::get<UploadBusy>(answer), (UploadBusy{kBusyRetryMin, {Peer(1)}}));
+  EXPECT_EQ(std::get<UploadBusy>(answer), (UploadBusy{kBusyRetryMin, {PeerNo(1)}}));
 }
 
 TEST_F(LeadsDesk, NobodyIsPutOffForLong) {
@@ -341,9 +332,9 @@ TEST_F(UploadDeskTest, BusyNamesThoseWhoGotPiecesLately) {
   Send(3, {0}, 1ms);
   Send(20, {0}, 1ms, 2);
   for (int i = 0; i < 4; ++i) Given(30, {i}, 3);
-  EXPECT_EQ(Busy(9).others, (std::vector<PeerId>{Peer(3), Peer(6), Peer(5), Peer(4)}));
+  EXPECT_EQ(Busy(9).others, (std::vector<PeerId>{PeerNo(3), PeerNo(6), PeerNo(5), PeerNo(4)}));
   // Not the asker itself.
-  EXPECT_EQ(Busy(3).others, (std::vector<PeerId>{Peer(6), Peer(5), Peer(4), Peer(2)}));
+  EXPECT_EQ(Busy(3).others, (std::vector<PeerId>{PeerNo(6), PeerNo(5), PeerNo(4), PeerNo(2)}));
   EXPECT_EQ(Busy(9, 7).others, std::vector<PeerId>{});
 }
 
@@ -390,14 +381,14 @@ TEST_F(UploadDeskTest, AnotherCutBeginsAnew) {
 }
 
 TEST(UploadDeskRandomTest, DoesAsTheNaiveModelDoes) {
-  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+  for (std::uint64_t seed = 1; seed <= std::uint64_t(Rounds(60)); ++seed) {
     Rng rng(seed);
     const auto below = [&](int n) { return static_cast<int>(rng.Below(static_cast<unsigned>(n))); };
     const UploadLimits limits{1 + below(6), 1 + rng.Below(4), 10 + rng.Below(40)};
     UploadDesk desk(limits);
     UploadDeskModel model(limits);
     const int peers = 1 + below(12);
-    Time now = kStart;
+    Time now = kDeskStart;
     for (int step = 0; step < 600; ++step) {
       SCOPED_TRACE("seed " + std::to_string(seed) + " step " + std::to_string(step));
       const int speed = below(100);
@@ -416,8 +407,8 @@ TEST(UploadDeskRandomTest, DoesAsTheNaiveModelDoes) {
         const std::int32_t run = 1 + below(count);
         std::vector<PieceIndex> wanted;
         for (int i = 1 + below(9); i > 0; --i) wanted.push_back({below(count - run + 1)});
-        const PeerId peer = Peer(below(peers));
-        const Digest digest = Blob(below(5));
+        const PeerId peer = PeerNo(below(peers));
+        const Digest digest = DigestNo(below(5));
         const auto expected = model.OnAsk(now, peer, digest, geometry, wanted, run);
         ASSERT_EQ(desk.OnAsk(now, peer, digest, geometry, wanted, run), expected);
       }

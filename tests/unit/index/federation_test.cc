@@ -5,6 +5,7 @@
 
 #include "tests/unit/index/federation_rig.h"
 #include "tests/unit/index/mutation.h"
+#include "tests/unit/rounds.h"
 
 namespace shoal::index {
 namespace {
@@ -375,7 +376,7 @@ TEST(FederationTest, KeepsRoomForItsOwnPeersAndCountsWhatItLeavesOut) {
 // What each server answers is what its own registrations and, of the others', the copies would be
 // if nobody had been away.
 TEST(FederationTest, ConvergesWhateverHappens) {
-  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+  for (std::uint64_t seed = 1; seed <= std::uint64_t(Rounds(5)); ++seed) {
     FederationRig rig(5);
     Rng rng(seed);
     std::map<std::pair<int, int>, std::set<std::string>> held;  // of server and peer

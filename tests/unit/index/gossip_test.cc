@@ -1,4 +1,5 @@
 #include "index/gossip.h"
+#include "tests/unit/numbered.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,13 +10,6 @@ namespace shoal::index {
 namespace {
 
 using std::chrono::seconds;
-
-PeerId PeerNo(int n) {
-  PeerId peer;
-  peer.bytes[0] = std::byte(n & 255);
-  peer.bytes[1] = std::byte(n >> 8);
-  return peer;
-}
 
 std::vector<PeerName> NamesFrom(PeerName first, std::size_t count) {
   std::vector<PeerName> names;

@@ -8,16 +8,12 @@
 #include "base/rng.h"
 #include "index/memory_catalog.h"
 #include "tests/unit/index/mutation.h"
+#include "tests/unit/numbered.h"
+#include "tests/unit/rounds.h"
 
 namespace shoal::index {
 namespace {
 
-Digest DigestNo(int n) {
-  Digest digest;
-  digest.bytes[0] = static_cast<std::byte>(n & 255);
-  digest.bytes[1] = static_cast<std::byte>(n >> 8);
-  return digest;
-}
 BlobHolding Blob(int n, int size = 1, bool complete = true) {
   return {DigestNo(n), Bytes(size), complete};
 }
@@ -248,7 +244,7 @@ TEST(InventoryTest, FollowersAgreeWithANaiveTwin) {
     ASSERT_TRUE(page.ok());
     ASSERT_TRUE(follower.Apply(peer, *page).ok());
   };
-  for (int step = 0; step < 60'000; ++step) {
+  for (int step = 0; step < Rounds(60'000); ++step) {
     const int n = below(300);
     const std::string name = "r/" + std::to_string(n % 40);
     switch (below(5)) {
@@ -399,7 +395,7 @@ TEST(KeysPageTest, RefusesTooManyKeysAndTooManyBytes) {
 TEST(KeysPageTest, NeverCrashesOnMutatedPages) {
   const auto text = EncodeKeysPage(SamplePage());
   Rng rng(3);
-  for (int i = 0; i < 30'000; ++i) {
+  for (int i = 0; i < Rounds(30'000); ++i) {
     const auto page = DecodeKeysPage(Mutate(text, rng));
     if (!page) continue;
     EXPECT_LE(page->changes.size(), static_cast<std::size_t>(kKeysPageMax));

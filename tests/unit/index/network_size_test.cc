@@ -6,17 +6,12 @@
 
 #include "base/rng.h"
 #include "index/peer_names.h"
+#include "tests/unit/numbered.h"
 
 namespace shoal::index {
 namespace {
 
-constexpr RoomMask kRoom = 1;
-
-PeerId PeerNo(std::uint8_t n) {
-  PeerId peer;
-  peer.bytes[0] = std::byte(n);
-  return peer;
-}
+constexpr RoomMask kSizedRoom = 1;
 
 class NetworkSizeTest : public testing::Test {
  protected:
@@ -47,11 +42,11 @@ class NetworkSizeTest : public testing::Test {
 TEST_F(NetworkSizeTest, NeedsTwoListsOfTheSameRooms) {
   MakeNetwork(10);
   EXPECT_FALSE(estimate_.Estimate());
-  estimate_.OnList(PeerNo(1), kRoom, network_);
+  estimate_.OnList(PeerNo(1), kSizedRoom, network_);
   EXPECT_FALSE(estimate_.Estimate());
   estimate_.OnList(PeerNo(2), 2, network_);
   EXPECT_FALSE(estimate_.Estimate());
-  estimate_.OnList(PeerNo(3), kRoom, network_);
+  estimate_.OnList(PeerNo(3), kSizedRoom, network_);
   ASSERT_TRUE(estimate_.Estimate());
   estimate_.Forget(PeerNo(3));
   EXPECT_FALSE(estimate_.Estimate());
@@ -59,14 +54,14 @@ TEST_F(NetworkSizeTest, NeedsTwoListsOfTheSameRooms) {
 
 TEST_F(NetworkSizeTest, IsExactWhenAllKnowAll) {
   MakeNetwork(32);
-  for (std::uint8_t i = 0; i < 5; ++i) estimate_.OnList(PeerNo(i), kRoom, network_);
+  for (std::uint8_t i = 0; i < 5; ++i) estimate_.OnList(PeerNo(i), kSizedRoom, network_);
   EXPECT_DOUBLE_EQ(estimate_.Estimate()->peers, 32);
   EXPECT_DOUBLE_EQ(estimate_.Estimate()->error, 0);
 }
 
 TEST_F(NetworkSizeTest, SeesBeyondWhatAnybodyKnows) {
   MakeNetwork(1000);
-  for (std::uint8_t i = 0; i < 8; ++i) estimate_.OnList(PeerNo(i), kRoom, Draw(0.4));
+  for (std::uint8_t i = 0; i < 8; ++i) estimate_.OnList(PeerNo(i), kSizedRoom, Draw(0.4));
   const auto size = *estimate_.Estimate();
   EXPECT_GT(size.error, 1);
   EXPECT_LT(size.error, 100);
@@ -75,7 +70,7 @@ TEST_F(NetworkSizeTest, SeesBeyondWhatAnybodyKnows) {
 
 TEST_F(NetworkSizeTest, OfLongListsASampleIsKept) {
   MakeNetwork(15'000);
-  for (std::uint8_t i = 0; i < 8; ++i) estimate_.OnList(PeerNo(i), kRoom, Draw(0.9));
+  for (std::uint8_t i = 0; i < 8; ++i) estimate_.OnList(PeerNo(i), kSizedRoom, Draw(0.9));
   const auto size = *estimate_.Estimate();
   EXPECT_LT(size.error, 1000);
   EXPECT_NEAR(size.peers, 15'000, 3 * size.error);
@@ -83,38 +78,38 @@ TEST_F(NetworkSizeTest, OfLongListsASampleIsKept) {
 
 TEST_F(NetworkSizeTest, ThreeLiarsOfEightDoNotInflateIt) {
   MakeNetwork(200);
-  for (std::uint8_t i = 0; i < 5; ++i) estimate_.OnList(PeerNo(i), kRoom, Draw(0.9));
-  for (std::uint8_t i = 5; i < 8; ++i) estimate_.OnList(PeerNo(i), kRoom, Invented(20'000));
+  for (std::uint8_t i = 0; i < 5; ++i) estimate_.OnList(PeerNo(i), kSizedRoom, Draw(0.9));
+  for (std::uint8_t i = 5; i < 8; ++i) estimate_.OnList(PeerNo(i), kSizedRoom, Invented(20'000));
   EXPECT_NEAR(estimate_.Estimate()->peers, 200, 30);
 }
 
 TEST_F(NetworkSizeTest, OneLiarOfThreeDoesNotInflateIt) {
   MakeNetwork(20);
-  estimate_.OnList(PeerNo(0), kRoom, network_);
-  estimate_.OnList(PeerNo(1), kRoom, network_);
+  estimate_.OnList(PeerNo(0), kSizedRoom, network_);
+  estimate_.OnList(PeerNo(1), kSizedRoom, network_);
   auto names = network_;
   const auto more = Invented(5000);
   names.insert(names.end(), more.begin(), more.end());
   std::ranges::sort(names);
-  estimate_.OnList(PeerNo(2), kRoom, Invented(5000));
+  estimate_.OnList(PeerNo(2), kSizedRoom, Invented(5000));
   EXPECT_NEAR(estimate_.Estimate()->peers, 20, 0.5);
-  estimate_.OnList(PeerNo(2), kRoom, names);
+  estimate_.OnList(PeerNo(2), kSizedRoom, names);
   EXPECT_LT(estimate_.Estimate()->peers, 40);
 }
 
 TEST_F(NetworkSizeTest, ListsThatShareNothingStillGiveANumber) {
-  estimate_.OnList(PeerNo(0), kRoom, Invented(10));
-  estimate_.OnList(PeerNo(1), kRoom, Invented(10));
+  estimate_.OnList(PeerNo(0), kSizedRoom, Invented(10));
+  estimate_.OnList(PeerNo(1), kSizedRoom, Invented(10));
   EXPECT_DOUBLE_EQ(estimate_.Estimate()->peers, 120);
-  estimate_.OnList(PeerNo(0), kRoom, {});
-  estimate_.OnList(PeerNo(1), kRoom, {});
+  estimate_.OnList(PeerNo(0), kSizedRoom, {});
+  estimate_.OnList(PeerNo(1), kSizedRoom, {});
   EXPECT_DOUBLE_EQ(estimate_.Estimate()->peers, 0);
 }
 
 TEST_F(NetworkSizeTest, KeepsTheLatestLists) {
   MakeNetwork(10);
-  for (std::uint8_t i = 0; i < 40; ++i) estimate_.OnList(PeerNo(i), kRoom, Invented(100));
-  for (std::uint8_t i = 40; i < 60; ++i) estimate_.OnList(PeerNo(i), kRoom, network_);
+  for (std::uint8_t i = 0; i < 40; ++i) estimate_.OnList(PeerNo(i), kSizedRoom, Invented(100));
+  for (std::uint8_t i = 40; i < 60; ++i) estimate_.OnList(PeerNo(i), kSizedRoom, network_);
   EXPECT_DOUBLE_EQ(estimate_.Estimate()->peers, 10);
   EXPECT_DOUBLE_EQ(estimate_.Estimate()->error, 0);
 }

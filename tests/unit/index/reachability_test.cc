@@ -1,4 +1,5 @@
 #include "index/reachability.h"
+#include "tests/unit/numbered.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,18 +18,12 @@ using testing::Not;
 using testing::SizeIs;
 using testing::UnorderedElementsAre;
 
-PeerId Peer(int n) {
-  PeerId id;
-  id.bytes[0] = static_cast<std::byte>(n);
-  return id;
-}
-
 class ReachabilityTest : public testing::Test {
  protected:
   // Peers 1 to `count` are reached.
   void Reach(int count) {
     std::vector<PeerId> peers;
-    for (int i = 1; i <= count; ++i) peers.push_back(Peer(i));
+    for (int i = 1; i <= count; ++i) peers.push_back(PeerNo(i));
     reachability_.OnPeers(now_, peers, Clear());
     Check();
   }
@@ -98,10 +93,10 @@ TEST_F(ReachabilityTest, WhomHalfCannotDialAsksForTwoPlaces) {
   Reach(2);
   Round(1);
   EXPECT_EQ(reachability_.reach(), index::Reach::kUndialable);
-  EXPECT_THAT(Told<AskForPlace>(), UnorderedElementsAre(Peer(1), Peer(2)));
+  EXPECT_THAT(Told<AskForPlace>(), UnorderedElementsAre(PeerNo(1), PeerNo(2)));
   EXPECT_THAT(reachability_.Relays(), IsEmpty()) << "until they are given";
-  Place(Peer(2));
-  EXPECT_THAT(reachability_.Relays(), UnorderedElementsAre(Peer(2)));
+  Place(PeerNo(2));
+  EXPECT_THAT(reachability_.Relays(), UnorderedElementsAre(PeerNo(2)));
 }
 
 TEST_F(ReachabilityTest, MostDecide) {
@@ -123,7 +118,7 @@ TEST_F(ReachabilityTest, ARoundWithoutAnswersChangesNothing) {
   Round(0);
   EXPECT_EQ(reachability_.reach(), index::Reach::kUndialable);
   Pass(limits_.again);
-  Answer(Peer(1), std::nullopt);
+  Answer(PeerNo(1), std::nullopt);
   EXPECT_EQ(reachability_.reach(), index::Reach::kUndialable);
   EXPECT_EQ(reachability_.NextDeadline(), now_ + limits_.again);
 }
@@ -131,10 +126,10 @@ TEST_F(ReachabilityTest, ARoundWithoutAnswersChangesNothing) {
 TEST_F(ReachabilityTest, AnswersOfWhoWasNotAskedAreNotCounted) {
   Reach(1);
   Pass(limits_.first);
-  Answer(Peer(7), true);
+  Answer(PeerNo(7), true);
   EXPECT_EQ(reachability_.reach(), index::Reach::kUnknown);
-  Answer(Peer(1), false);
-  Answer(Peer(1), true);
+  Answer(PeerNo(1), false);
+  Answer(PeerNo(1), true);
   EXPECT_EQ(reachability_.reach(), index::Reach::kUndialable);
 }
 
@@ -195,15 +190,15 @@ TEST_F(ReachabilityTest, LetsGoWhenItCanBeDialled) {
 TEST_F(ReachabilityTest, ANewPeerIsAskedForAMissingPlace) {
   Reach(1);
   Round(0);
-  Place(Peer(1));
+  Place(PeerNo(1));
   Reach(2);
-  EXPECT_THAT(Told<AskForPlace>(), UnorderedElementsAre(Peer(2)));
+  EXPECT_THAT(Told<AskForPlace>(), UnorderedElementsAre(PeerNo(2)));
 }
 
 TEST_F(ReachabilityTest, KeepsItsRulesWhateverComes) {
   Rng rng(3);
   for (int i = 0; i < 5000; ++i) {
-    const PeerId peer = Peer(static_cast<int>(rng.Below(8)));
+    const PeerId peer = PeerNo(static_cast<int>(rng.Below(8)));
     switch (rng.Below(6)) {
       case 0:
         Reach(static_cast<int>(rng.Below(8)));

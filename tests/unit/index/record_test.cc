@@ -26,7 +26,7 @@ Code CodeOf(const std::string& payload) {
   return parsed ? Code::kCancelled : parsed.error().code;
 }
 
-constexpr auto kAccepted = Code::kCancelled;
+constexpr auto kRecordAccepted = Code::kCancelled;
 
 TEST(SigningKeyTest, MatchesTheVectorOfRfc8032) {
   const auto bytes = FromHex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
@@ -187,10 +187,10 @@ TEST(RecordTest, HoldsEveryMemberToItsLimit) {
     }
     return out + "}";
   };
-  EXPECT_EQ(CodeOf(payload("", "")), kAccepted);
-  EXPECT_EQ(CodeOf(payload("name", "\"" + std::string(64, 'n') + "\"")), kAccepted);
-  EXPECT_EQ(CodeOf(payload("sequence", "9007199254740992")), kAccepted);
-  EXPECT_EQ(CodeOf(payload("rooms", "[\"a-z.0_9\"]")), kAccepted);
+  EXPECT_EQ(CodeOf(payload("", "")), kRecordAccepted);
+  EXPECT_EQ(CodeOf(payload("name", "\"" + std::string(64, 'n') + "\"")), kRecordAccepted);
+  EXPECT_EQ(CodeOf(payload("sequence", "9007199254740992")), kRecordAccepted);
+  EXPECT_EQ(CodeOf(payload("rooms", "[\"a-z.0_9\"]")), kRecordAccepted);
 
   const std::vector<std::pair<std::string, std::string>> wrong = {
       {"relays", "7"},

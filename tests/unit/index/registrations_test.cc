@@ -10,6 +10,7 @@
 #include "index/rendezvous_messages.h"
 #include "tests/unit/index/mutation.h"
 #include "tests/unit/index/records.h"
+#include "tests/unit/rounds.h"
 
 namespace shoal::index {
 namespace {
@@ -394,7 +395,7 @@ TEST_F(SmallRegistrationsTest, HoldsItsLimitsAndTakesAllOrNothing) {
 
 TEST_F(SmallRegistrationsTest, KeepsItsInvariantsUnderAnything) {
   Rng rng(17);
-  for (int step = 0; step < 2000; ++step) {
+  for (int step = 0; step < Rounds(2000); ++step) {
     const int peer = 1 + static_cast<int>(rng.Below(4));
     const std::vector<std::string> names{std::string(1, static_cast<char>('a' + rng.Below(4))),
                                          std::string(1, static_cast<char>('a' + rng.Below(4)))};
@@ -508,7 +509,7 @@ TEST(RendezvousMessagesTest, NeverTakesAMutatedRequestForSomethingElse) {
   const auto good =
       EncodeRequest(RendezvousVerb::kRegister, SampleRequest(KeyNo(1)), KeyNo(9).id(), KeyNo(1));
   Rng rng(23);
-  for (int i = 0; i < 10'000; ++i) {
+  for (int i = 0; i < Rounds(10'000); ++i) {
     const auto decoded = DecodeRequest(Mutate(good, rng), RendezvousVerb::kRegister, KeyNo(9).id());
     if (!decoded.error.ok()) continue;
     ASSERT_THAT(decoded.request.front().namespaces, testing::ElementsAre("room/open", "blob/x"));

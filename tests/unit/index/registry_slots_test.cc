@@ -8,17 +8,13 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "tests/unit/numbered.h"
+#include "tests/unit/rounds.h"
 
 namespace shoal::index {
 namespace {
 
 using namespace std::chrono_literals;
-
-PeerId Peer(int n) {
-  PeerId id;
-  id.bytes[0] = static_cast<std::byte>(n);
-  return id;
-}
 
 Digest Registry(int n) {
   Digest digest;
@@ -29,7 +25,7 @@ Digest Registry(int n) {
 class RegistrySlotsTest : public ::testing::Test {
  protected:
   std::optional<int> Ask(int peer, int want, int held, int most, int registry = 0) {
-    const auto granted = slots_.OnAsk(now_, Registry(registry), Peer(peer), {want, held, most});
+    const auto granted = slots_.OnAsk(now_, Registry(registry), PeerNo(peer), {want, held, most});
     slots_.CheckInvariants();
     return granted;
   }
@@ -128,7 +124,7 @@ TEST_F(RegistrySlotsTest, AFullTableTakesNobodyNewUntilSomebodyIsGone) {
 // Hosts that do as docs/SWARM.md says, in any order, some of them dying, some slow to close: what
 // is open stays within the bound, and everybody has a turn.
 TEST(RegistrySlotsModelTest, TheBoundHoldsAndEverybodyHasATurn) {
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+  for (std::uint64_t seed = 1; seed <= std::uint64_t(Rounds(20)); ++seed) {
     Rng rng(seed);
     RegistrySlots slots({});
     struct Host {
@@ -156,7 +152,7 @@ TEST(RegistrySlotsModelTest, TheBoundHoldsAndEverybodyHasATurn) {
       const bool too_many = host.open > host.granted;
       if (host.open > 0 && (rng.Below(10) == 0 || (too_many && rng.Below(3) == 0))) --host.open;
       const int held = std::max(host.open, std::min(host.granted, 2));
-      const auto granted = slots.OnAsk(now, Registry(0), Peer(which), {2, held, bound});
+      const auto granted = slots.OnAsk(now, Registry(0), PeerNo(which), {2, held, bound});
       slots.CheckInvariants();
       ASSERT_TRUE(granted);
       host.granted = *granted;

@@ -9,6 +9,7 @@
 
 #include "base/rng.h"
 #include "tests/unit/index/mutation.h"
+#include "tests/unit/rounds.h"
 
 namespace shoal::index {
 namespace {
@@ -18,20 +19,20 @@ using testing::IsEmpty;
 using testing::UnorderedElementsAre;
 using Whose = ImageSearch::Whose;
 
-Digest DigestNo(std::uint64_t n) {
+Digest RandomDigest(std::uint64_t n) {
   Digest digest;
   for (std::size_t i = 0; i < 8; ++i) {
     digest.bytes[i] = static_cast<std::byte>(Mix(n) >> (8 * i) & 0xff);
   }
   return digest;
 }
-Time At(int seconds) { return Time(std::chrono::seconds(seconds)); }
+Time Second(int second) { return Time(std::chrono::seconds(second)); }
 
 class SearchTest : public testing::Test {
  protected:
-  void Add(const std::string& name, int peers = 1, int seconds = 0) {
+  void Add(const std::string& name, int peers = 1, int second = 0) {
     for (int i = 0; i < peers; ++i) {
-      search_.Add(At(seconds), {name, DigestNo(1), Bytes(0), ""}, Whose::kPeer);
+      search_.Add(Second(second), {name, RandomDigest(1), Bytes(0), ""}, Whose::kPeer);
     }
   }
   std::vector<std::string> Find(const std::string& text) {
@@ -74,12 +75,12 @@ TEST_F(SearchTest, FindsByPatternsOfTheWholeName) {
 }
 
 TEST_F(SearchTest, FindsByDigestPlatformAndSize) {
-  search_.Add(At(0), {"r/a:1", DigestNo(1), Bytes(100 << 20), "linux/amd64"}, Whose::kPeer);
-  search_.Add(At(0), {"r/b:1", DigestNo(2), Bytes(3LL << 30), "linux/amd64,linux/arm64"},
+  search_.Add(Second(0), {"r/a:1", RandomDigest(1), Bytes(100 << 20), "linux/amd64"}, Whose::kPeer);
+  search_.Add(Second(0), {"r/b:1", RandomDigest(2), Bytes(3LL << 30), "linux/amd64,linux/arm64"},
               Whose::kPeer);
-  search_.Add(At(0), {"r/c:1", DigestNo(3), Bytes(0), ""}, Whose::kPeer);
-  EXPECT_THAT(Find(ToString(DigestNo(2))), ElementsAre("r/b:1"));
-  EXPECT_THAT(Find("sha256:" + DigestNo(3).Hex().substr(0, 7)), ElementsAre("r/c:1"));
+  search_.Add(Second(0), {"r/c:1", RandomDigest(3), Bytes(0), ""}, Whose::kPeer);
+  EXPECT_THAT(Find(ToString(RandomDigest(2))), ElementsAre("r/b:1"));
+  EXPECT_THAT(Find("sha256:" + RandomDigest(3).Hex().substr(0, 7)), ElementsAre("r/c:1"));
   EXPECT_THAT(Find("arch:amd64"), UnorderedElementsAre("r/a:1", "r/b:1"));
   EXPECT_THAT(Find("platform:linux/arm64"), ElementsAre("r/b:1"));
   EXPECT_THAT(Find("size:>1GiB"), ElementsAre("r/b:1"));
@@ -98,21 +99,21 @@ TEST_F(SearchTest, RanksExactBeforePrefixBeforeWordAndThenByHolders) {
 }
 
 TEST_F(SearchTest, CountsHoldersAndForgetsWithTheLast) {
-  const ImageHolding image{"r/a:1", DigestNo(1), Bytes(0), ""};
-  search_.Add(At(0), image, Whose::kPeer);
-  search_.Add(At(0), image, Whose::kPeer);
-  search_.Add(At(0), image, Whose::kOurs);
+  const ImageHolding image{"r/a:1", RandomDigest(1), Bytes(0), ""};
+  search_.Add(Second(0), image, Whose::kPeer);
+  search_.Add(Second(0), image, Whose::kPeer);
+  search_.Add(Second(0), image, Whose::kOurs);
   const auto page = search_.Find(*ParseSearch("a"), "", 10, {});
   const auto& hits = page->hits;
   ASSERT_EQ(hits.size(), 1U);
   EXPECT_EQ(hits[0].peers, 2U);
   EXPECT_TRUE(hits[0].here);
-  search_.Remove("r/a:1", DigestNo(1), Whose::kPeer);
-  search_.Remove("r/a:1", DigestNo(1), Whose::kOurs);
+  search_.Remove("r/a:1", RandomDigest(1), Whose::kPeer);
+  search_.Remove("r/a:1", RandomDigest(1), Whose::kOurs);
   EXPECT_EQ(Find("a").size(), 1U);
-  search_.Remove("r/a:1", DigestNo(1), Whose::kPeer);
+  search_.Remove("r/a:1", RandomDigest(1), Whose::kPeer);
   EXPECT_THAT(Find("a"), IsEmpty());
-  search_.Remove("r/a:1", DigestNo(1), Whose::kPeer);  // nothing is there to remove
+  search_.Remove("r/a:1", RandomDigest(1), Whose::kPeer);  // nothing is there to remove
   EXPECT_EQ(search_.size(), 0U);
   EXPECT_EQ(search_.term_count(), 0U);
   search_.CheckInvariants();
@@ -121,10 +122,10 @@ TEST_F(SearchTest, CountsHoldersAndForgetsWithTheLast) {
 TEST_F(SearchTest, TakesNoMoreThanItsMaximum) {
   ImageSearch small(7, 2);
   for (int i = 0; i < 4; ++i) {
-    small.Add(At(0), {"r/a:" + std::to_string(i), DigestNo(1), Bytes(0), ""}, Whose::kPeer);
+    small.Add(Second(0), {"r/a:" + std::to_string(i), RandomDigest(1), Bytes(0), ""}, Whose::kPeer);
   }
   EXPECT_EQ(small.size(), 2U);
-  small.Remove("r/a:3", DigestNo(1), Whose::kPeer);
+  small.Remove("r/a:3", RandomDigest(1), Whose::kPeer);
   EXPECT_EQ(small.size(), 2U);
 }
 
@@ -135,8 +136,8 @@ TEST_F(SearchTest, APageGoesOnWhereTheLastEndedWhateverCameBetween) {
   ASSERT_EQ(first.hits.size(), 3U);
   EXPECT_EQ(first.hits[2].image.name, "r/app:2");
   Add("r/app:new", 9);  // before the cursor
-  search_.Remove("r/app:2", DigestNo(1), Whose::kPeer);
-  for (int i = 0; i < 8; ++i) search_.Remove("r/app:2", DigestNo(1), Whose::kPeer);
+  search_.Remove("r/app:2", RandomDigest(1), Whose::kPeer);
+  for (int i = 0; i < 8; ++i) search_.Remove("r/app:2", RandomDigest(1), Whose::kPeer);
   const auto second = *search_.Find(query, first.next, 3, {});
   ASSERT_EQ(second.hits.size(), 3U);
   EXPECT_EQ(second.hits[0].image.name, "r/app:3");
@@ -308,7 +309,7 @@ class Twins {
           words.push_back("size:>" + std::to_string(Below(5)));
           break;
         case 6:
-          words.push_back(ToString(DigestNo(rng_.Below(4))).substr(0, 7 + rng_.Below(4)));
+          words.push_back(ToString(RandomDigest(rng_.Below(4))).substr(0, 7 + rng_.Below(4)));
           break;
         default:
           words.push_back(Below(2) == 0 ? part
@@ -319,7 +320,7 @@ class Twins {
   }
 
   void Change(int step) {
-    ImageHolding image{SomeName(), DigestNo(rng_.Below(4)), Bytes(Below(6)),
+    ImageHolding image{SomeName(), RandomDigest(rng_.Below(4)), Bytes(Below(6)),
                        Pick({"", "linux/amd64", "linux/amd64,linux/arm64"})};
     if (!naive.rows.empty() && Below(2) == 0) {
       auto it = naive.rows.begin();
@@ -346,7 +347,7 @@ class Twins {
         if (it != naive.rows.end()) Learn(it->second, image);
         break;
       default: {
-        search.Add(At(step), image, whose);
+        search.Add(Second(step), image, whose);
         auto& row = naive.rows[{image.name, image.digest}];
         if (it == naive.rows.end()) row = {image, 0, false, step};
         if (whose == Whose::kOurs) row.here = true;
@@ -395,7 +396,7 @@ class Twins {
 };
 
 TEST(SearchTwinTest, AgreesWithANaiveTwinWhileImagesComeAndGo) {
-  for (std::uint64_t seed = 1; seed <= 2; ++seed) {
+  for (std::uint64_t seed = 1; seed <= std::uint64_t(Rounds(2)); ++seed) {
     Twins twins(seed);
     for (int step = 0; step < 3000; ++step) {
       twins.Change(step / 4);
@@ -416,9 +417,9 @@ TEST(SearchTwinTest, AgreesWithANaiveTwinWhenVeryManyAnswer) {
     const ImageHolding image{
         twins.Pick({"r/nginx", "r/app-nginx", "nginx/x", "docker.io/library/app", "r/nginx-x"}) +
             ":v" + std::to_string(i),
-        DigestNo(1), Bytes(twins.Below(3)), twins.Pick({"", "linux/amd64", "linux/arm64"})};
+        RandomDigest(1), Bytes(twins.Below(3)), twins.Pick({"", "linux/amd64", "linux/arm64"})};
     const int peers = 1 + twins.Below(3);
-    for (int peer = 0; peer < peers; ++peer) twins.search.Add(At(i / 100), image, Whose::kPeer);
+    for (int peer = 0; peer < peers; ++peer) twins.search.Add(Second(i / 100), image, Whose::kPeer);
     auto& row = twins.naive.rows[{image.name, image.digest}];
     row = {image, static_cast<std::uint32_t>(peers), false, i / 100};
   }
@@ -462,7 +463,7 @@ TEST(SearchTwinTest, AgreesWithANaiveTwinWhenVeryManyAnswer) {
 TEST(SearchQueryTest, NeverCrashesOnAnyText) {
   Rng rng(9);
   ImageSearch search(7);
-  search.Add(At(0), {"docker.io/library/nginx:1.25", DigestNo(1), Bytes(5), "linux/amd64"},
+  search.Add(Second(0), {"docker.io/library/nginx:1.25", RandomDigest(1), Bytes(5), "linux/amd64"},
              Whose::kPeer);
   for (int i = 0; i < 20'000; ++i) {
     const auto query = ParseSearch(

@@ -13,7 +13,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 const std::vector<std::string> kServers{"https://a:7383", "https://b:7383", "https://c:7383"};
-std::string KeyNo(int n) { return "blob/sha256:" + std::to_string(n); }
+std::string BlobKey(int n) { return "blob/sha256:" + std::to_string(n); }
 Time At(Duration since) { return Time(seconds(1000)) + since; }
 
 class ServerChoiceTest : public testing::Test {
@@ -25,7 +25,7 @@ TEST_F(ServerChoiceTest, AllAgentsChooseTheSameServerWhateverTheirListsOrder) {
   const std::vector<std::string> other{kServers[2], kServers[0], kServers[1]};
   const ServerChoice elsewhere(other, {}, Rng(8));
   for (int n = 0; n < 1000; ++n) {
-    EXPECT_EQ(kServers[*choice_.Of(KeyNo(n))], other[*elsewhere.Of(KeyNo(n))]);
+    EXPECT_EQ(kServers[*choice_.Of(BlobKey(n))], other[*elsewhere.Of(BlobKey(n))]);
   }
 }
 
@@ -33,19 +33,19 @@ TEST_F(ServerChoiceTest, SpreadsKeysEvenlyAndMovesOnlyThoseOfTheServerThatFailed
   std::map<std::size_t, int> counts;
   std::vector<std::size_t> before;
   for (int n = 0; n < 9000; ++n) {
-    before.push_back(*choice_.Of(KeyNo(n)));
+    before.push_back(*choice_.Of(BlobKey(n)));
     ++counts[before.back()];
-    EXPECT_EQ(choice_.OrderOf(KeyNo(n))[0], before.back());
+    EXPECT_EQ(choice_.OrderOf(BlobKey(n))[0], before.back());
   }
   for (const auto& [server, count] : counts) EXPECT_NEAR(count, 3000, 200) << server;
   EXPECT_TRUE(choice_.OnFailed(At(seconds(0)), 1));
   std::map<std::size_t, int> moved;
   for (int n = 0; n < 9000; ++n) {
-    const auto now = *choice_.Of(KeyNo(n));
+    const auto now = *choice_.Of(BlobKey(n));
     if (before[static_cast<std::size_t>(n)] != 1) {
       EXPECT_EQ(now, before[static_cast<std::size_t>(n)]);
     } else {
-      EXPECT_EQ(now, choice_.OrderOf(KeyNo(n))[1]);
+      EXPECT_EQ(now, choice_.OrderOf(BlobKey(n))[1]);
       ++moved[now];
     }
   }
@@ -140,8 +140,8 @@ TEST_F(ServerChoiceTest, KeepsItsInvariantsWhateverHappens) {
         EXPECT_GT(choice_.NextDeadline(), now);
     }
     choice_.CheckInvariants();
-    const auto of = choice_.Of(KeyNo(step));
-    for (const auto first : choice_.OrderOf(KeyNo(step))) {
+    const auto of = choice_.Of(BlobKey(step));
+    for (const auto first : choice_.OrderOf(BlobKey(step))) {
       if (!choice_.InUse(first)) continue;
       EXPECT_EQ(of, first);
       break;

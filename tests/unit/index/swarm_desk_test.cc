@@ -6,6 +6,8 @@
 #include "index/rendezvous_messages.h"
 #include "tests/unit/index/mutation.h"
 #include "tests/unit/index/records.h"
+#include "tests/unit/numbered.h"
+#include "tests/unit/rounds.h"
 
 namespace shoal::index {
 namespace {
@@ -16,18 +18,12 @@ using std::chrono::seconds;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-Digest BlobNo(int n) {
-  Digest digest;
-  digest.bytes[0] = static_cast<std::byte>(n);
-  return digest;
-}
-
 RecordPtr RecordNo(int peer, std::uint64_t sequence = 1, Duration life = hours(1)) {
   return std::make_shared<const SignedRecord>(SignedBy(KeyNo(peer), sequence, life));
 }
 
 SwarmAsk AskOf(int peer, int blob, bool wants_lead = false) {
-  return {.peer = KeyNo(peer).id(), .digest = BlobNo(blob), .wants_lead = wants_lead};
+  return {.peer = KeyNo(peer).id(), .digest = DigestNo(blob), .wants_lead = wants_lead};
 }
 
 class SwarmDeskTest : public testing::Test {
@@ -73,9 +69,9 @@ TEST_F(SwarmDeskTest, AnswersSeveralBlobsInTheirOrderAndTellsARecordOnce) {
   ASSERT_EQ(Ask(1, {7, 8}, true), RendezvousStatus::kOk);
   ASSERT_EQ(Ask(2, {8, 9, 7}), RendezvousStatus::kOk);
   ASSERT_EQ(reply_.swarms.size(), 3U);
-  EXPECT_EQ(reply_.swarms[0].first, BlobNo(8));
-  EXPECT_EQ(reply_.swarms[1].first, BlobNo(9));
-  EXPECT_EQ(reply_.swarms[2].first, BlobNo(7));
+  EXPECT_EQ(reply_.swarms[0].first, DigestNo(8));
+  EXPECT_EQ(reply_.swarms[1].first, DigestNo(9));
+  EXPECT_EQ(reply_.swarms[2].first, DigestNo(7));
   EXPECT_THAT(reply_.swarms[1].second.members, IsEmpty());
   EXPECT_THAT(Told(), ElementsAre(KeyNo(1).id()));
 }
@@ -217,7 +213,7 @@ TEST(SwarmMessagesTest, ARequestSurvivesTheWire) {
   EXPECT_THAT(request.known, ElementsAre(1, 2, 3));
   ASSERT_EQ(request.asks.size(), 2U);
   EXPECT_EQ(request.asks[0].peer, KeyNo(1).id());
-  EXPECT_EQ(request.asks[0].digest, BlobNo(7));
+  EXPECT_EQ(request.asks[0].digest, DigestNo(7));
   EXPECT_TRUE(request.asks[0].wants_lead);
   EXPECT_FALSE(request.asks[0].whole);
   EXPECT_FALSE(request.asks[1].wants_lead);
@@ -262,7 +258,7 @@ TEST(SwarmMessagesTest, RefusesWhatIsBeyondItsLimits) {
 TEST(SwarmMessagesTest, NeverTakesAMutatedRequestForSomethingElse) {
   const auto good = EncodeSwarmRequest(SampleRequest(), KeyNo(9).id(), KeyNo(1));
   Rng rng(23);
-  for (int i = 0; i < 5'000; ++i) {
+  for (int i = 0; i < Rounds(5'000); ++i) {
     const auto decoded = DecodeSwarmRequest(Mutate(good, rng), KeyNo(9).id());
     if (!decoded.error.ok()) continue;
     ASSERT_EQ(decoded.request.front().asks.size(), 2U);
@@ -274,8 +270,8 @@ TEST(SwarmMessagesTest, NeverTakesAMutatedRequestForSomethingElse) {
 SwarmReply SampleReply() {
   SwarmReply reply;
   reply.swarms.emplace_back(
-      BlobNo(7), SwarmAnswer{KeyNo(1).id(), milliseconds(900), {KeyNo(1).id(), KeyNo(2).id()}});
-  reply.swarms.emplace_back(BlobNo(8), SwarmAnswer{});
+      DigestNo(7), SwarmAnswer{KeyNo(1).id(), milliseconds(900), {KeyNo(1).id(), KeyNo(2).id()}});
+  reply.swarms.emplace_back(DigestNo(8), SwarmAnswer{});
   reply.records = {RecordNo(1), RecordNo(2)};
   return reply;
 }

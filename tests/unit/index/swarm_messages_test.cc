@@ -1,18 +1,13 @@
 #include "index/swarm_messages.h"
+#include "tests/unit/numbered.h"
 
 #include <gtest/gtest.h>
 
 namespace shoal::index {
 namespace {
 
-PeerId Peer(int n) {
-  PeerId id;
-  id.bytes[3] = static_cast<std::byte>(n);
-  return id;
-}
-
 TEST(SwarmMessagesTest, ReadsBackWhatItWrote) {
-  SwarmAnswer answer{Peer(1), std::chrono::milliseconds(700), {Peer(1), Peer(2)}};
+  SwarmAnswer answer{PeerNo(1), std::chrono::milliseconds(700), {PeerNo(1), PeerNo(2)}};
   auto read = DecodeSwarmAnswer(EncodeSwarmAnswer(answer));
   ASSERT_TRUE(read.ok()) << read.error().text;
   EXPECT_EQ(*read, answer);

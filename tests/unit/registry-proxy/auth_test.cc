@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
+#include "tests/unit/rounds.h"
 
 namespace shoal::proxy {
 namespace {
@@ -99,7 +100,7 @@ TEST(AuthTest, Base64GoesBothWays) {
 
 TEST(AuthTest, MutatedChallengesNeverCrash) {
   Rng rng(7);
-  for (int i = 0; i < 50'000; ++i) {
+  for (int i = 0; i < Rounds(50'000); ++i) {
     std::string header = R"(Basic realm="x", Bearer realm="https://a/t",service="s\"t",scope=q)";
     for (std::uint64_t n = rng.Below(8); n > 0 && !header.empty(); --n) {
       const auto at = rng.Below(header.size());

@@ -4,6 +4,7 @@
 
 #include "base/rng.h"
 #include "registry-proxy/names.h"
+#include "tests/unit/rounds.h"
 
 namespace shoal::proxy {
 namespace {
@@ -61,7 +62,7 @@ TEST(ImageNameTest, SaysWhatToMend) {
 
 TEST(ImageNameTest, WhatItTakesIsStableUnderMutation) {
   Rng rng(4);
-  for (int i = 0; i < 50'000; ++i) {
+  for (int i = 0; i < Rounds(50'000); ++i) {
     std::string text =
         rng.Below(2) == 0 ? "reg.test:5000/team/app:v1.2@" + kSha : "user/app:latest";
     for (std::uint64_t n = rng.Below(5); n > 0 && !text.empty(); --n) {

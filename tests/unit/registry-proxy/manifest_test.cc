@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
+#include "tests/unit/rounds.h"
 
 namespace shoal::proxy {
 namespace {
@@ -141,7 +142,7 @@ TEST(ManifestTest, ChoosesWhatTheHostRuns) {
 TEST(ManifestTest, MutatedManifestsNeverCrash) {
   Rng rng(3);
   const std::string seeds[] = {kImage, Index({Child('a', PlatformJson("arm64", "v8"))})};
-  for (int i = 0; i < 20'000; ++i) {
+  for (int i = 0; i < Rounds(20'000); ++i) {
     std::string body = seeds[rng.Below(2)];
     for (std::uint64_t n = 1 + rng.Below(5); n > 0 && !body.empty(); --n) {
       const auto at = rng.Below(body.size());

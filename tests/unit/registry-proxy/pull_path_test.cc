@@ -4,12 +4,13 @@
 
 #include "base/rng.h"
 #include "registry-proxy/names.h"
+#include "tests/unit/rounds.h"
 
 namespace shoal::proxy {
 namespace {
 
 const std::string kHex(64, 'a');
-const std::string kSha = "sha256:" + kHex;
+const std::string kPathSha = "sha256:" + kHex;
 
 PullRequest Good(const std::string& target) {
   auto parsed = ParsePull(target);
@@ -64,12 +65,12 @@ TEST(PullPathTest, TellsKindsAndReferencesApart) {
   const auto by_tag = Good("/v2/a/b/manifests/v1.0_x-y");
   EXPECT_EQ(by_tag.tag, "v1.0_x-y");
   EXPECT_FALSE(by_tag.digest);
-  const auto by_digest = Good("/v2/a/b/manifests/" + kSha);
-  EXPECT_EQ(ToString(*by_digest.digest), kSha);
+  const auto by_digest = Good("/v2/a/b/manifests/" + kPathSha);
+  EXPECT_EQ(ToString(*by_digest.digest), kPathSha);
   EXPECT_EQ(Good("/v2/a/b/manifests/sha256%3A" + kHex).digest, by_digest.digest);
-  EXPECT_EQ(Good("/v2/a/b/blobs/" + kSha).kind, PullKind::kBlob);
+  EXPECT_EQ(Good("/v2/a/b/blobs/" + kPathSha).kind, PullKind::kBlob);
   EXPECT_EQ(Good("/v2/a/b/tags/list?n=10&last=a%20b&junk=1").query, "n=10&last=a%20b");
-  const auto referrers = Good("/v2/a/b/referrers/" + kSha + "?artifactType=x%2Fy&ns=r.io");
+  const auto referrers = Good("/v2/a/b/referrers/" + kPathSha + "?artifactType=x%2Fy&ns=r.io");
   EXPECT_EQ(referrers.kind, PullKind::kReferrers);
   EXPECT_EQ(referrers.query, "artifactType=x%2Fy");
   EXPECT_EQ(referrers.registry, "r.io");
@@ -82,7 +83,7 @@ TEST(PullPathTest, TellsKindsAndReferencesApart) {
 
 TEST(PullPathTest, SplitsNamesThatHoldVerbsAtTheLastOne) {
   EXPECT_EQ(Good("/v2/blobs/manifests/manifests/v1").repository, "blobs/manifests");
-  EXPECT_EQ(Good("/v2/a/manifests/b/blobs/" + kSha).repository, "a/manifests/b");
+  EXPECT_EQ(Good("/v2/a/manifests/b/blobs/" + kPathSha).repository, "a/manifests/b");
   EXPECT_EQ(Good("/v2/tags/list/tags/list").repository, "tags/list");
   EXPECT_EQ(Good("/v2/manifests/manifests/manifests").tag, "manifests");
 }
@@ -141,9 +142,9 @@ TEST(PullPathTest, RefusesWhatIsMalformed) {
 TEST(PullPathTest, MutatedTargetsAreRefusedOrSafe) {
   Rng rng(1);
   const std::string seeds[] = {"/v2/reg.test:5000/a/b/manifests/v1?ns=docker.io&n=1",
-                               "/v2/library/nginx/blobs/" + kSha + "?ns=reg%3A5000",
-                               "/v2/a/referrers/" + kSha + "?artifactType=a%2Fb"};
-  for (int i = 0; i < 50'000; ++i) {
+                               "/v2/library/nginx/blobs/" + kPathSha + "?ns=reg%3A5000",
+                               "/v2/a/referrers/" + kPathSha + "?artifactType=a%2Fb"};
+  for (int i = 0; i < Rounds(50'000); ++i) {
     std::string target = seeds[rng.Below(3)];
     for (std::uint64_t n = rng.Below(6); n > 0 && !target.empty(); --n) {
       const auto at = rng.Below(target.size());

@@ -4,6 +4,7 @@
 
 #include "base/rng.h"
 #include "registry-proxy/docker_config.h"
+#include "tests/unit/rounds.h"
 
 namespace shoal::proxy {
 namespace {
@@ -77,7 +78,7 @@ TEST(DockerConfigTest, RefusesWhatIsMalformed) {
 
 TEST(DockerConfigTest, MutatedFilesNeverCrash) {
   Rng rng(8);
-  for (int i = 0; i < 20'000; ++i) {
+  for (int i = 0; i < Rounds(20'000); ++i) {
     std::string text =
         R"({"auths":{"https://index.docker.io/v1/":{"auth":"dXNlcjpwYXNzd29yZA=="}},"credsStore":"x"})";
     for (std::uint64_t n = rng.Below(6); n > 0; --n) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/rng.h"
+#include "tests/unit/rounds.h"
 
 namespace shoal::proxy {
 namespace {
@@ -65,7 +66,7 @@ TEST(TagCacheTest, AgreesWithANaiveTwin) {
   Rng rng(5);
   TagCache cache(8);
   std::vector<TagEntry> naive;  // the last used first
-  for (int i = 0; i < 20'000; ++i) {
+  for (int i = 0; i < Rounds(20'000); ++i) {
     const std::string name = "n" + std::to_string(rng.Below(16));
     const auto it =
         std::find_if(naive.begin(), naive.end(), [&](const TagEntry& e) { return e.name == name; });

@@ -26,6 +26,7 @@
 #include "fetch/transport/peer_server.h"
 #include "index/lmdb/env.h"
 #include "tests/unit/fetch/adapters/http_probe.h"
+#include "tests/unit/fetch/adapters/test_identity.h"
 #include "tests/unit/support/test_loop.h"
 
 namespace shoal::fetch {
@@ -253,12 +254,6 @@ class TestNetwork {
   std::map<PeerId, index::Endpoint> endpoints_;
   std::map<Digest, std::vector<PeerId>> holders_;
 };
-
-inline index::SigningKey TestKey(int seed) {
-  index::KeySeed bytes{};
-  bytes[0] = static_cast<std::byte>(seed);
-  return index::SigningKey::FromSeed(bytes);
-}
 
 // A host: store, fetcher and peer server, wired as the agent does it.
 class TestHost {

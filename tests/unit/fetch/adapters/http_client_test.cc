@@ -8,6 +8,7 @@
 #include <future>
 #include <mutex>
 
+#include "tests/unit/fetch/adapters/test_identity.h"
 #include "tests/unit/support/script_server.h"
 
 namespace shoal::fetch {
@@ -56,17 +57,11 @@ class Recorder : public HttpSink {
   std::promise<Status> done_;
 };
 
-TlsIdentity Identity(int seed) {
-  index::KeySeed bytes{};
-  bytes[0] = static_cast<std::byte>(seed);
-  return std::move(TlsIdentity::Make(index::SigningKey::FromSeed(bytes))).value();
-}
-
 class HttpClientTest : public testing::Test {
  protected:
   void SetUp() override {
     HttpClient::Options options;
-    options.identity = Identity(1);
+    options.identity = TestIdentity(1);
     client_ = std::move(HttpClient::Start(options)).value();
   }
 
@@ -329,7 +324,7 @@ TEST_F(HttpClientTest, TrustsOnlyKnownAuthorities) {
 }
 
 TEST_F(HttpClientTest, TalksToThePeerItExpects) {
-  const auto identity = Identity(2);
+  const auto identity = TestIdentity(2);
   ScriptServer server([](const SeenRequest&) { return ScriptReply{Answer(200, "record")}; },
                       identity.ServerContext());
   const auto answer = Get(PeerCall(server, identity.id()));
@@ -338,11 +333,11 @@ TEST_F(HttpClientTest, TalksToThePeerItExpects) {
 }
 
 TEST_F(HttpClientTest, RefusesAnotherPeerBeforeAnythingIsAsked) {
-  const auto identity = Identity(2);
+  const auto identity = TestIdentity(2);
   ScriptServer server([](const SeenRequest&) { return ScriptReply{Answer(200, "record")}; },
                       identity.ServerContext());
   for (int i = 0; i < 3; ++i) {
-    const auto answer = Get(PeerCall(server, Identity(3).id()));
+    const auto answer = Get(PeerCall(server, TestIdentity(3).id()));
     ASSERT_FALSE(answer.ok());
     EXPECT_EQ(answer.error().code, Code::kDenied) << answer.error().text;
   }
@@ -350,7 +345,7 @@ TEST_F(HttpClientTest, RefusesAnotherPeerBeforeAnythingIsAsked) {
 }
 
 TEST_F(HttpClientTest, NeverReusesAFirstContactForAPinnedPeer) {
-  const auto identity = Identity(2);
+  const auto identity = TestIdentity(2);
   ScriptServer server([](const SeenRequest&) { return ScriptReply{Answer(200, "record")}; },
                       identity.ServerContext());
   HttpCall first = PeerCall(server, std::nullopt);
@@ -359,7 +354,7 @@ TEST_F(HttpClientTest, NeverReusesAFirstContactForAPinnedPeer) {
   ASSERT_TRUE(Get(first).ok());
   EXPECT_EQ(server.seen()[1].connection, 0);
 
-  HttpCall wrong = PeerCall(server, Identity(3).id());
+  HttpCall wrong = PeerCall(server, TestIdentity(3).id());
   wrong.affinity = 0;
   EXPECT_EQ(Get(wrong).error().code, Code::kDenied);
   HttpCall right = PeerCall(server, identity.id());
@@ -372,7 +367,7 @@ TEST_F(HttpClientTest, NeverReusesAFirstContactForAPinnedPeer) {
 }
 
 TEST_F(HttpClientTest, PeersAreNeverReachedThroughAProxy) {
-  const auto identity = Identity(2);
+  const auto identity = TestIdentity(2);
   ScriptServer proxy([](const SeenRequest&) { return ScriptReply{Answer(200, "from the proxy")}; });
   ScriptServer server([](const SeenRequest&) { return ScriptReply{Answer(200, "direct")}; },
                       identity.ServerContext());
@@ -389,7 +384,7 @@ TEST_F(HttpClientTest, PeersAreNeverReachedThroughAProxy) {
 }
 
 TEST_F(HttpClientTest, CarriesLargeBodiesOverTlsWhole) {
-  const auto identity = Identity(2);
+  const auto identity = TestIdentity(2);
   std::string body(5'000'011, '\0');
   for (std::size_t i = 0; i < body.size(); ++i) body[i] = static_cast<char>(i * 2654435761U >> 13);
   ScriptServer server([&](const SeenRequest&) { return ScriptReply{Answer(200, body)}; },
@@ -406,7 +401,7 @@ TEST_F(HttpClientTest, CarriesLargeBodiesOverTlsWhole) {
 }
 
 TEST_F(HttpClientTest, ReadsTinyTlsRecordsOfAChunkedAnswer) {
-  const auto identity = Identity(2);
+  const auto identity = TestIdentity(2);
   std::string wire = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
   for (int i = 0; i < 2000; ++i)
     wire += "1\r\n" + std::string(1, static_cast<char>('a' + i % 26)) + "\r\n";
@@ -428,7 +423,7 @@ TEST_F(HttpClientTest, ReadsTinyTlsRecordsOfAChunkedAnswer) {
 }
 
 TEST_F(HttpClientTest, LeavesNoRecordBehindOnKeptConnections) {
-  const auto identity = Identity(2);
+  const auto identity = TestIdentity(2);
   const std::string body(200'000, 'x');
   ScriptServer server(
       [&](const SeenRequest& request) {

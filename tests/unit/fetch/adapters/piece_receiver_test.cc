@@ -13,14 +13,14 @@ namespace shoal::fetch {
 namespace {
 
 // Three whole pieces and a short one.
-constexpr std::size_t kSize = 3 * (16 << 10) + 1000;
+constexpr std::size_t kReceived = 3 * (16 << 10) + 1000;
 constexpr std::size_t kPieceSize = 16 << 10;
 
 class PieceReceiverTest : public ::testing::Test {
  protected:
   PieceReceiverTest()
       : store_(folder_.path()),
-        text_(Pattern(kSize)),
+        text_(Pattern(kReceived)),
         digest_(Sha256Of(text_)),
         chain_(TestChain(text_)) {
     partial_ = store_->OpenPartial(digest_, chain_.geometry()).value();

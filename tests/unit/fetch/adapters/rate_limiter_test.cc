@@ -10,17 +10,12 @@
 #include "fetch/transport/curl_call.h"
 #include "fetch/transport/http_client.h"
 #include "tests/unit/fetch/adapters/http_probe.h"
+#include "tests/unit/fetch/adapters/test_identity.h"
 
 namespace shoal::fetch {
 namespace {
 
 using namespace std::chrono_literals;
-
-TlsIdentity Identity(int seed) {
-  index::KeySeed bytes{};
-  bytes[0] = static_cast<std::byte>(seed);
-  return std::move(TlsIdentity::Make(index::SigningKey::FromSeed(bytes))).value();
-}
 
 // How much may have moved since it was made.
 class Allowance {
@@ -44,11 +39,11 @@ class LimitedServerTest : public ::testing::TestWithParam<bool> {
     HttpServer::Options options;
     options.listen = {"127.0.0.1", 0};
     options.name = "peer";
-    if (GetParam()) options.tls = Identity(2);
+    if (GetParam()) options.tls = TestIdentity(2);
     options.rate = &*limiter_;
     server_ = std::move(HttpServer::Start(std::move(options), std::move(handler))).value();
     HttpClient::Options client;
-    client.identity = Identity(1);
+    client.identity = TestIdentity(1);
     client_ = std::move(HttpClient::Start(client)).value();
   }
 
@@ -56,8 +51,8 @@ class LimitedServerTest : public ::testing::TestWithParam<bool> {
     HttpCall call;
     const index::Endpoint at = server_->endpoint();
     if (GetParam()) {
-      call.peer = HttpCall::ToPeer{at, Identity(2).id()};
-      call.url = PeerUrl(Identity(2).id(), at, "/");
+      call.peer = HttpCall::ToPeer{at, TestIdentity(2).id()};
+      call.url = PeerUrl(TestIdentity(2).id(), at, "/");
     } else {
       call.url = "http://" + index::ToString(at) + "/";
     }
@@ -152,7 +147,7 @@ class LimitedClientTest : public LimitedServerTest {
     });
     limiter_.emplace(rate);
     HttpClient::Options options;
-    options.identity = Identity(1);
+    options.identity = TestIdentity(1);
     options.connections_per_host_max = 100;
     options.rate = &*limiter_;
     client_ = std::move(HttpClient::Start(options)).value();

@@ -12,6 +12,7 @@
 #include "fetch/transport/http_head.h"
 #include "fetch/transport/peer_client.h"
 #include "tests/unit/fetch/adapters/http_probe.h"
+#include "tests/unit/fetch/adapters/test_identity.h"
 #include "tests/unit/support/test_loop.h"
 
 namespace shoal::fetch {
@@ -19,12 +20,6 @@ namespace {
 
 using test::TestLoop;
 using testing::HasSubstr;
-
-TlsIdentity Identity(int seed) {
-  index::KeySeed bytes{};
-  bytes[0] = static_cast<std::byte>(seed);
-  return std::move(TlsIdentity::Make(index::SigningKey::FromSeed(bytes))).value();
-}
 
 class RelayTest : public testing::Test {
  protected:
@@ -126,9 +121,9 @@ class RelayTest : public testing::Test {
   }
 
   TestLoop loop_{TestLoop::Clock::kReal};
-  TlsIdentity relay_ = Identity(1);
-  TlsIdentity callee_ = Identity(2);
-  TlsIdentity caller_ = Identity(3);
+  TlsIdentity relay_ = TestIdentity(1);
+  TlsIdentity callee_ = TestIdentity(2);
+  TlsIdentity caller_ = TestIdentity(3);
   const std::string large_ = Pattern((3 << 20) + 5);
   std::atomic<bool> share_room_ = true;
   std::atomic<bool> lies_to_ = false;  // the relay connects every caller to the callee
@@ -165,7 +160,7 @@ TEST_F(RelayTest, CarriesLargeBodiesWhole) {
 TEST_F(RelayTest, AWrongCalleeIsRefused) {
   WaitForCalls();
   lies_to_ = true;
-  const auto answer = Get("/here", Relay(), Identity(7).id());
+  const auto answer = Get("/here", Relay(), TestIdentity(7).id());
   ASSERT_FALSE(answer);
   EXPECT_EQ(View().calls, 1) << "they were connected";
   EXPECT_EQ(requests_, 0) << "and nothing was asked";
@@ -174,7 +169,7 @@ TEST_F(RelayTest, AWrongCalleeIsRefused) {
 TEST_F(RelayTest, AWrongRelayIsRefusedBeforeItIsAsked) {
   WaitForCalls();
   index::Endpoint other = Relay();
-  other.relay = Identity(7).id();
+  other.relay = TestIdentity(7).id();
   const auto answer = Get("/here", other, callee_.id());
   ASSERT_FALSE(answer);
   EXPECT_EQ(View().calls, 0);

@@ -19,7 +19,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr std::int64_t kPiece = 64 << 10;
+constexpr std::int64_t kStorePiece = 64 << 10;
 
 Digest Sha256(std::string_view text) {
   Digest digest;
@@ -29,7 +29,7 @@ Digest Sha256(std::string_view text) {
 }
 
 Geometry Cut(std::string_view text) {
-  return Geometry::Make(Bytes(static_cast<std::int64_t>(text.size())), Bytes(kPiece)).value();
+  return Geometry::Make(Bytes(static_cast<std::int64_t>(text.size())), Bytes(kStorePiece)).value();
 }
 
 Chain ChainOf(std::string_view text) {
@@ -38,7 +38,7 @@ Chain ChainOf(std::string_view text) {
   ChainHasher hasher;
   for (PieceIndex i; i < geometry.last(); ++i) {
     hasher.Update(AsBytes(text.substr(static_cast<std::size_t>(geometry.OffsetOf(i).count()),
-                                      static_cast<std::size_t>(kPiece))));
+                                      static_cast<std::size_t>(kStorePiece))));
     chain.Set(i + 1, hasher.State());
   }
   return chain;
@@ -124,7 +124,7 @@ class StoreTest : public ::testing::Test {
   std::vector<Digest> evicted_;
   std::unique_ptr<index::LmdbEnv> env_;
   std::unique_ptr<BlobStore> store_;
-  const std::string text_ = Pattern(5 * kPiece + 100);
+  const std::string text_ = Pattern(5 * kStorePiece + 100);
   const Digest digest_ = Sha256(text_);
 };
 
@@ -210,8 +210,9 @@ TEST_F(StoreTest, AfterAnotherBootOnlyWhatHashesRightIsBelieved) {
   {
     const auto partial = store_->OpenPartial(digest_, Cut(text_)).value();
     for (const int i : {0, 1, 3, 5}) WritePiece(*partial, text_, {i});
-    ASSERT_TRUE(partial->ClearState({4}).ok());                          // 3 cannot be verified
-    ASSERT_TRUE(partial->WriteAt(Bytes(kPiece), AsBytes("lost")).ok());  // 1 is not what it was
+    ASSERT_TRUE(partial->ClearState({4}).ok());  // 3 cannot be verified
+    ASSERT_TRUE(
+        partial->WriteAt(Bytes(kStorePiece), AsBytes("lost")).ok());  // 1 is not what it was
   }
   PretendAnotherBoot(digest_);
   Restart();
@@ -226,7 +227,7 @@ TEST_F(StoreTest, AfterAnotherBootOnlyWhatHashesRightIsBelieved) {
 
 TEST_F(StoreTest, AnotherGeometryStartsAnew) {
   Fill(text_);
-  const auto finer = Geometry::Make(Cut(text_).blob(), Bytes(kPiece / 2)).value();
+  const auto finer = Geometry::Make(Cut(text_).blob(), Bytes(kStorePiece / 2)).value();
   const auto partial = store_->OpenPartial(digest_, finer).value();
   EXPECT_EQ(partial->geometry(), finer);
   EXPECT_EQ(partial->have().count(), 0);
@@ -375,7 +376,7 @@ TEST_F(StoreTest, NeverEvictsWhatIsServedOrFetched) {
 
 TEST_F(StoreTest, ABlobLargerThanTheStoreEvictsNothing) {
   PutWhole("small");
-  const auto huge = Geometry::Make(max_ + Bytes(1), Bytes(kPiece)).value();
+  const auto huge = Geometry::Make(max_ + Bytes(1), Bytes(kStorePiece)).value();
   EXPECT_EQ(store_->OpenPartial(digest_, huge).error().code, Code::kExhausted);
   EXPECT_TRUE(store_->Find(Sha256("small")));
 }

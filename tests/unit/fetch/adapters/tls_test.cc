@@ -6,6 +6,7 @@
 #include <openssl/x509.h>
 
 #include "tests/unit/fetch/adapters/http_probe.h"
+#include "tests/unit/fetch/adapters/test_identity.h"
 
 namespace shoal::fetch {
 namespace {
@@ -13,12 +14,6 @@ namespace {
 using ::testing::HasSubstr;
 
 using Context = std::shared_ptr<SSL_CTX>;
-
-TlsIdentity Identity(int seed) {
-  index::KeySeed bytes{};
-  bytes[0] = static_cast<std::byte>(seed);
-  return TlsIdentity::Make(index::SigningKey::FromSeed(bytes)).value();
-}
 
 Context BareContext() { return {SSL_CTX_new(TLS_client_method()), SSL_CTX_free}; }
 
@@ -82,8 +77,8 @@ class TlsTest : public ::testing::Test {
   SharedFile file_;
   std::shared_ptr<FakeGate> gate_ = std::make_shared<FakeGate>();
   Mail<std::pair<Bytes, bool>> done_;
-  TlsIdentity server_identity_ = Identity(1);
-  TlsIdentity client_identity_ = Identity(2);
+  TlsIdentity server_identity_ = TestIdentity(1);
+  TlsIdentity client_identity_ = TestIdentity(2);
   std::unique_ptr<HttpServer> server_;
 };
 

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "tests/unit/rounds.h"
 
 namespace shoal::proxy {
 namespace {
@@ -330,7 +331,7 @@ TEST_F(RangedUpstreamTest, ItOpensNoMoreThanItsShareAndSaysWhatItWouldUse) {
 }
 
 TEST_F(RangedUpstreamTest, AShareThatComesAndGoesNeitherLosesNorExceedsAnything) {
-  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+  for (std::uint64_t seed = 1; seed <= std::uint64_t(Rounds(6)); ++seed) {
     Rng rng(seed);
     Start(60 << 20, 0, -1, {}, 4);
     int share = 0;
@@ -372,7 +373,7 @@ TEST_F(RangedUpstreamTest, ACallThatIsCancelledWhileItWaitsIsOver) {
 
 TEST_F(RangedUpstreamTest, AllBytesComeInOrderWhateverIsCut) {
   int whole = 0;
-  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+  for (std::uint64_t seed = 1; seed <= std::uint64_t(Rounds(12)); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Rng rng(seed);
     Start(60 << 20);

@@ -5,18 +5,13 @@
 
 #include <deque>
 
+#include "tests/unit/numbered.h"
 #include "tests/unit/support/test_loop.h"
 
 namespace shoal::proxy {
 namespace {
 
 using ::testing::SizeIs;
-
-Digest DigestOf(int number) {
-  Digest digest;
-  digest.bytes[0] = static_cast<std::byte>(number);
-  return digest;
-}
 
 PeerId PeerOf(int number) {
   PeerId peer;
@@ -63,7 +58,7 @@ class TagResolverTest : public ::testing::Test {
     done(std::move(answer));
     loop_.Settle();
   }
-  void Say(int digest) { Say(TagEntry{"", DigestOf(digest), "type", Bytes(100), {}}); }
+  void Say(int digest) { Say(TagEntry{"", DigestNo(digest), "type", Bytes(100), {}}); }
   static Error Away() { return {Code::kRetryLater, "the registry is away"}; }
   void Learn(int digest) {
     Answers answers;
@@ -96,7 +91,7 @@ TEST_F(TagResolverTest, AsksTheUpstreamAndKeepsItsAnswerFresh) {
   EXPECT_EQ(answers.size(), 0U);
   Say(1);
   const TagAnswer first = Take(answers);
-  EXPECT_EQ(first.digest, DigestOf(1));
+  EXPECT_EQ(first.digest, DigestNo(1));
   EXPECT_EQ(first.media_type, "type");
   EXPECT_EQ(first.size, Bytes(100));
   EXPECT_FALSE(first.stale);
@@ -106,7 +101,7 @@ TEST_F(TagResolverTest, AsksTheUpstreamAndKeepsItsAnswerFresh) {
   loop_.Advance(std::chrono::seconds(59));
   Ask(answers);
   const TagAnswer again = Take(answers);
-  EXPECT_EQ(again.digest, DigestOf(1));
+  EXPECT_EQ(again.digest, DigestNo(1));
   EXPECT_THAT(asked_, SizeIs(1));
   EXPECT_EQ(first.origin.ToString(), "upstream");
   EXPECT_EQ(again.origin.ToString(), "local");
@@ -114,7 +109,7 @@ TEST_F(TagResolverTest, AsksTheUpstreamAndKeepsItsAnswerFresh) {
   loop_.Advance(std::chrono::seconds(2));
   Ask(answers);
   Say(2);
-  EXPECT_EQ(Take(answers).digest, DigestOf(2));
+  EXPECT_EQ(Take(answers).digest, DigestNo(2));
   EXPECT_THAT(asked_, SizeIs(2));
 }
 
@@ -136,7 +131,7 @@ TEST_F(TagResolverTest, AnswersAsLastKnownWhenTheUpstreamIsAway) {
   Ask(answers);
   Say(Away());
   const TagAnswer answer = Take(answers);
-  EXPECT_EQ(answer.digest, DigestOf(1));
+  EXPECT_EQ(answer.digest, DigestNo(1));
   EXPECT_TRUE(answer.stale);
 }
 
@@ -161,7 +156,7 @@ TEST_F(TagResolverTest, DoesNotWaitForARegistryThatIsResting) {
   EXPECT_THAT(asked_, SizeIs(4));
   Say(3);
   const TagAnswer answer = Take(answers);
-  EXPECT_EQ(answer.digest, DigestOf(3));
+  EXPECT_EQ(answer.digest, DigestNo(3));
   EXPECT_FALSE(answer.stale);
 }
 
@@ -181,7 +176,7 @@ TEST_F(TagResolverTest, AnswersAsLastKnownWhenTheUpstreamIsSlow) {
   // The late answer counts.
   Say(2);
   Ask(answers);
-  EXPECT_EQ(Take(answers).digest, DigestOf(2));
+  EXPECT_EQ(Take(answers).digest, DigestNo(2));
 }
 
 TEST_F(TagResolverTest, WaitsForASlowUpstreamWhenNothingIsKnown) {
@@ -196,7 +191,7 @@ TEST_F(TagResolverTest, WaitsForASlowUpstreamWhenNothingIsKnown) {
 }
 
 TEST_F(TagResolverTest, TheTimerOfAnEarlierQuestionDoesNotCutALaterOneShort) {
-  in_inventory_ = DigestOf(7);
+  in_inventory_ = DigestNo(7);
   Answers answers;
   Ask(answers);
   loop_.Advance(kStaleAfter - std::chrono::milliseconds(1));
@@ -206,17 +201,17 @@ TEST_F(TagResolverTest, TheTimerOfAnEarlierQuestionDoesNotCutALaterOneShort) {
   loop_.Advance(std::chrono::milliseconds(1));
   EXPECT_EQ(answers.size(), 0U);
   loop_.Advance(kStaleAfter);
-  EXPECT_EQ(Take(answers).digest, DigestOf(7));
+  EXPECT_EQ(Take(answers).digest, DigestNo(7));
 }
 
 TEST_F(TagResolverTest, GoesByMostPeersWhenTheUpstreamIsAway) {
   in_catalog_ = {
-      {"n", DigestOf(1), PeerOf(1)}, {"n", DigestOf(2), PeerOf(2)}, {"n", DigestOf(2), PeerOf(3)}};
+      {"n", DigestNo(1), PeerOf(1)}, {"n", DigestNo(2), PeerOf(2)}, {"n", DigestNo(2), PeerOf(3)}};
   Answers answers;
   Ask(answers);
   Say(Away());
   const TagAnswer answer = Take(answers);
-  EXPECT_EQ(answer.digest, DigestOf(2));
+  EXPECT_EQ(answer.digest, DigestNo(2));
   EXPECT_TRUE(answer.stale);
   EXPECT_EQ(answer.media_type, "");
   EXPECT_EQ(answer.size, Bytes(-1));
@@ -224,12 +219,12 @@ TEST_F(TagResolverTest, GoesByMostPeersWhenTheUpstreamIsAway) {
 }
 
 TEST_F(TagResolverTest, WhatThisHostHoldsComesBeforeWhatPeersSay) {
-  in_catalog_ = {{"n", DigestOf(2), PeerOf(2)}, {"n", DigestOf(2), PeerOf(3)}};
-  in_inventory_ = DigestOf(7);
+  in_catalog_ = {{"n", DigestNo(2), PeerOf(2)}, {"n", DigestNo(2), PeerOf(3)}};
+  in_inventory_ = DigestNo(7);
   Answers answers;
   Ask(answers);
   Say(Away());
-  EXPECT_EQ(Take(answers).digest, DigestOf(7));
+  EXPECT_EQ(Take(answers).digest, DigestNo(7));
 }
 
 TEST_F(TagResolverTest, ForgetsATagThatTheUpstreamSaysIsGone) {
@@ -266,7 +261,7 @@ TEST_F(TagResolverTest, KnowsWhatAnEarlierRunKept) {
   Restart(kept);
   Answers answers;
   Ask(answers);
-  EXPECT_EQ(Take(answers).digest, DigestOf(1));
+  EXPECT_EQ(Take(answers).digest, DigestNo(1));
   EXPECT_THAT(asked_, SizeIs(1));
 }
 
@@ -283,7 +278,7 @@ TEST_F(TagResolverTest, WhoeverIsAnsweredMayAskAgainAtOnce) {
   Say(Error{Code::kNotFound, "no such tag"});
   EXPECT_THAT(asked_, SizeIs(2));
   Say(4);
-  EXPECT_EQ(Take(answers).digest, DigestOf(4));
+  EXPECT_EQ(Take(answers).digest, DigestNo(4));
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ Digest DigestOf(const std::string& body) {
 }
 
 // Records what it hears. OnDone ends Wait.
-class Recorder : public fetch::ByteSink {
+class WaitingSink : public fetch::ByteSink {
  public:
   bool OnStart(Bytes blob, Bytes offset) override {
     size = blob;
@@ -86,14 +86,14 @@ class UpstreamTest : public testing::Test {
   }
 
   // The end of a blob's fetch.
-  Status Fetch(Recorder& recorder, std::int64_t offset = 0, std::int64_t end = -1,
+  Status Fetch(WaitingSink& recorder, std::int64_t offset = 0, std::int64_t end = -1,
                bool manifest = false) {
     upstream_->Fetch({"reg.test", "a/b", manifest}, digest_, Bytes(offset), Bytes(end),
-                     std::shared_ptr<Recorder>(&recorder, [](Recorder*) {}));
+                     std::shared_ptr<WaitingSink>(&recorder, [](WaitingSink*) {}));
     return recorder.Wait();
   }
   Code FetchCode() {
-    Recorder recorder;
+    WaitingSink recorder;
     const auto status = Fetch(recorder);
     EXPECT_FALSE(status.ok());
     return status.ok() ? Code::kCancelled : status.error().code;
@@ -141,7 +141,7 @@ TEST_F(UpstreamTest, FetchesABlobAndPartsOfIt) {
   };
   for (const auto& row : {Row{0, -1, "0123456789"}, Row{3, -1, "3456789"}, Row{3, 5, "34"},
                           Row{0, 10, "0123456789"}, Row{9, 10, "9"}}) {
-    Recorder recorder;
+    WaitingSink recorder;
     const auto status = Fetch(recorder, row.offset, row.end);
     EXPECT_TRUE(status.ok()) << status.error().text;
     EXPECT_EQ(recorder.size, Bytes(10));
@@ -154,11 +154,11 @@ TEST_F(UpstreamTest, FetchesABlobAndPartsOfIt) {
 TEST_F(UpstreamTest, ReadsPastThePrefixWhenRangesAreIgnored) {
   ScriptServer server([](const SeenRequest&) { return ScriptReply{Answer(200, "0123456789")}; });
   Use(server);
-  Recorder tail;
+  WaitingSink tail;
   EXPECT_TRUE(Fetch(tail, 4, -1).ok());
   EXPECT_EQ(tail.body, "456789");
   EXPECT_EQ(tail.size, Bytes(10));
-  Recorder middle;
+  WaitingSink middle;
   EXPECT_TRUE(Fetch(middle, 4, 6).ok());
   EXPECT_EQ(middle.body, "45");
 }
@@ -166,7 +166,7 @@ TEST_F(UpstreamTest, ReadsPastThePrefixWhenRangesAreIgnored) {
 TEST_F(UpstreamTest, EmptyBlobsAreWhole) {
   ScriptServer server([](const SeenRequest&) { return ScriptReply{Answer(200, "")}; });
   Use(server);
-  Recorder recorder;
+  WaitingSink recorder;
   EXPECT_TRUE(Fetch(recorder).ok());
   EXPECT_EQ(recorder.starts, 1);
   EXPECT_EQ(recorder.size, Bytes(0));
@@ -181,7 +181,7 @@ TEST_F(UpstreamTest, RefusesAWrongRange) {
   for (const auto* wrong : {"bytes 0-1/10", "bytes 5-6/10", "bytes 4-5/*", "bytes 4-5/5",
                             "bytes 5-4/10", "nonsense", "bytes 4-99999999999999999999/10"}) {
     content_range = wrong;
-    Recorder recorder;
+    WaitingSink recorder;
     const auto status = Fetch(recorder, 4, 6);
     ASSERT_FALSE(status.ok()) << wrong;
     EXPECT_EQ(status.error().code, Code::kRetryLater);
@@ -203,7 +203,7 @@ TEST_F(UpstreamTest, SaysWhatAStatusMeans) {
   for (const auto& [status, code] : rows) {
     Use(server);
     answer = status;
-    Recorder recorder;
+    WaitingSink recorder;
     const auto result = Fetch(recorder);
     ASSERT_FALSE(result.ok());
     EXPECT_EQ(result.error().code, code) << status;
@@ -224,7 +224,7 @@ TEST_F(UpstreamTest, KeepsToRetryAfterForThatKindOfRequest) {
   EXPECT_EQ(second.error().code, Code::kRetryLater);
   EXPECT_NE(second.error().text.find("asked not to be asked"), std::string::npos);
   EXPECT_EQ(server.Count("/v2/a/b/manifests/"), 1);
-  Recorder recorder;
+  WaitingSink recorder;
   EXPECT_TRUE(Fetch(recorder).ok()) << "blobs are not limited with manifests";
 }
 
@@ -236,15 +236,15 @@ TEST_F(UpstreamTest, FailsWhatIsCutShortStalledOrOfNoLength) {
   for (const auto end :
        {ScriptReply::End::kClose, ScriptReply::End::kReset, ScriptReply::End::kHold}) {
     reply = {begun, end};
-    Recorder recorder;
+    WaitingSink recorder;
     EXPECT_EQ(Fetch(recorder).error().code, Code::kRetryLater);
   }
   reply = {Answer(206, "45", "Content-Range: bytes 4-5/10\r\n")};
-  Recorder less;
+  WaitingSink less;
   EXPECT_EQ(Fetch(less, 4, 8).error().code, Code::kRetryLater);
   EXPECT_EQ(less.body, "45");
   reply = {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"};
-  Recorder chunked;
+  WaitingSink chunked;
   const auto status = Fetch(chunked);
   EXPECT_EQ(status.error().code, Code::kInvalid);
   EXPECT_NE(status.error().text.find("how long"), std::string::npos);
@@ -253,15 +253,15 @@ TEST_F(UpstreamTest, FailsWhatIsCutShortStalledOrOfNoLength) {
 TEST_F(UpstreamTest, StopsForTheSinkAndForNonsense) {
   ScriptServer server([](const SeenRequest& request) { return Blob(request, "0123456789"); });
   Use(server);
-  Recorder refuses;
+  WaitingSink refuses;
   refuses.refuse_start = true;
   EXPECT_EQ(Fetch(refuses).error().code, Code::kCancelled);
-  Recorder sated;
+  WaitingSink sated;
   sated.stop_after = 1;
   EXPECT_EQ(Fetch(sated).error().code, Code::kCancelled);
-  Recorder empty;
+  WaitingSink empty;
   EXPECT_EQ(Fetch(empty, 5, 5).error().code, Code::kInvalid);
-  Recorder beyond;
+  WaitingSink beyond;
   EXPECT_FALSE(Fetch(beyond, 50, -1).ok());
   std::promise<Result<ResolvedTag>> promise;
   upstream_->Resolve({"reg.test", "../../etc"}, "v1",
@@ -309,7 +309,7 @@ TEST_F(UpstreamTest, FetchesATokenOnceAndKeepsIt) {
   TokenRegistry rig;
   Use(rig.registry());
   for (int i = 0; i < 3; ++i) {
-    Recorder recorder;
+    WaitingSink recorder;
     const auto status = Fetch(recorder);
     ASSERT_TRUE(status.ok()) << status.error().text;
     EXPECT_EQ(recorder.body, "0123456789");
@@ -324,10 +324,10 @@ TEST_F(UpstreamTest, FetchesATokenOnceAndKeepsIt) {
 TEST_F(UpstreamTest, RenewsATokenThatIsRefused) {
   TokenRegistry rig;
   Use(rig.registry());
-  Recorder first;
+  WaitingSink first;
   ASSERT_TRUE(Fetch(first).ok());
   rig.generation = 2;
-  Recorder second;
+  WaitingSink second;
   ASSERT_TRUE(Fetch(second).ok());
   EXPECT_EQ(rig.tokens().seen().size(), 2U);
 }
@@ -347,7 +347,7 @@ TEST_F(UpstreamTest, GivesUpAfterOneRetry) {
 TEST_F(UpstreamTest, SendsCredentialsToTheTokenServerAlone) {
   TokenRegistry rig("Basic dXNlcjpwYXNzd29yZA==");
   Use(rig.registry(), Credentials{"user", "password", ""});
-  Recorder recorder;
+  WaitingSink recorder;
   EXPECT_TRUE(Fetch(recorder).ok());
   for (const auto& request : rig.registry().seen()) {
     EXPECT_EQ(request.head.find("Basic"), std::string::npos);
@@ -357,7 +357,7 @@ TEST_F(UpstreamTest, SendsCredentialsToTheTokenServerAlone) {
 TEST_F(UpstreamTest, PostsARefreshToken) {
   TokenRegistry rig;
   Use(rig.registry(), Credentials{"", "", "refresh"});
-  Recorder recorder;
+  WaitingSink recorder;
   EXPECT_TRUE(Fetch(recorder).ok());
   const auto request = rig.tokens().seen().at(0);
   EXPECT_EQ(request.method, "POST");
@@ -368,11 +368,11 @@ TEST_F(UpstreamTest, PostsARefreshToken) {
 TEST_F(UpstreamTest, ManyBlobsShareOneTokenRequest) {
   TokenRegistry rig;
   Use(rig.registry());
-  std::vector<std::unique_ptr<Recorder>> recorders;
+  std::vector<std::unique_ptr<WaitingSink>> recorders;
   for (int i = 0; i < 20; ++i) {
-    recorders.push_back(std::make_unique<Recorder>());
+    recorders.push_back(std::make_unique<WaitingSink>());
     upstream_->Fetch({"reg.test", "a/b", false}, digest_, Bytes(0), Bytes(-1),
-                     std::shared_ptr<Recorder>(recorders.back().get(), [](Recorder*) {}));
+                     std::shared_ptr<WaitingSink>(recorders.back().get(), [](WaitingSink*) {}));
   }
   for (auto& recorder : recorders) EXPECT_TRUE(recorder->Wait().ok());
   EXPECT_EQ(rig.tokens().seen().size(), 1U);
@@ -386,9 +386,9 @@ TEST_F(UpstreamTest, AnswersABasicChallenge) {
     return ScriptReply{Answer(401, "", "WWW-Authenticate: Basic realm=\"x\"\r\n")};
   });
   Use(server, Credentials{"user", "password", ""});
-  Recorder first;
+  WaitingSink first;
   EXPECT_TRUE(Fetch(first).ok());
-  Recorder second;
+  WaitingSink second;
   EXPECT_TRUE(Fetch(second).ok());
   EXPECT_EQ(server.seen().size(), 3U) << "the second knows what is wanted";
   Use(server, Credentials{"user", "wrong", ""});
@@ -408,7 +408,7 @@ TEST_F(UpstreamTest, FollowsARedirectAndLeavesTheTokenBehind) {
                "Location: http://localhost:" + std::to_string(cdn.port()) + "/cdn?sig=1\r\n")};
   });
   Use(server, Credentials{"user", "password", ""});
-  Recorder recorder;
+  WaitingSink recorder;
   EXPECT_TRUE(Fetch(recorder, 2, 5).ok());
   EXPECT_EQ(recorder.body, "234");
   const auto request = cdn.seen().at(0);
@@ -433,7 +433,7 @@ TEST_F(UpstreamTest, AsksWhereItWasRedirectedToForFurtherRanges) {
   });
   Use(server, Credentials{"user", "password", ""});
   for (int i = 0; i < 4; ++i) {
-    Recorder recorder;
+    WaitingSink recorder;
     EXPECT_TRUE(Fetch(recorder, i, i + 2).ok());
     EXPECT_EQ(recorder.body, std::string("0123456789").substr(static_cast<std::size_t>(i), 2));
   }
@@ -452,7 +452,7 @@ TEST_F(UpstreamTest, ATargetThatNoLongerAnswersIsAskedForAnew) {
   Use(server);
   for (const int signature : {1, 1, 2, 2, 3}) {
     valid = signature;
-    Recorder recorder;
+    WaitingSink recorder;
     EXPECT_TRUE(Fetch(recorder, 2, 5).ok());
     EXPECT_EQ(recorder.body, "234");
     EXPECT_EQ(recorder.starts, 1);
@@ -468,11 +468,11 @@ TEST_F(UpstreamTest, ATargetThatIsGoneIsAskedForAnew) {
   std::atomic<bool> moved = false;
   ScriptServer server([&](const SeenRequest&) { return Redirect(moved ? other : *cdn, 1); });
   Use(server);
-  Recorder before;
+  WaitingSink before;
   EXPECT_TRUE(Fetch(before).ok());
   moved = true;
   cdn.reset();
-  Recorder after;
+  WaitingSink after;
   EXPECT_TRUE(Fetch(after).ok());
   EXPECT_EQ(after.body, "0123456789");
   EXPECT_EQ(other.seen().size(), 1U);
@@ -487,7 +487,7 @@ TEST_F(UpstreamTest, WhatTheRegistrySaysOfARefusalCounts) {
     return refuses ? ScriptReply{Answer(404, "gone")} : Redirect(cdn, 1);
   });
   Use(server);
-  Recorder recorder;
+  WaitingSink recorder;
   EXPECT_TRUE(Fetch(recorder).ok());
   refuses = true;
   EXPECT_EQ(FetchCode(), Code::kNotFound);
@@ -556,10 +556,10 @@ TEST_F(UpstreamTest, ProvesManifests) {
 TEST_F(UpstreamTest, GivesAManifestThroughThePort) {
   ScriptServer server([&](const SeenRequest&) { return ScriptReply{Answer(200, "blob")}; });
   Use(server);
-  Recorder whole;
+  WaitingSink whole;
   EXPECT_TRUE(Fetch(whole, 0, -1, true).ok());
   EXPECT_EQ(whole.body, "blob");
-  Recorder part;
+  WaitingSink part;
   EXPECT_TRUE(Fetch(part, 1, 3, true).ok());
   EXPECT_EQ(part.body, "lo");
   EXPECT_EQ(part.size, Bytes(4));
@@ -608,7 +608,7 @@ TEST_F(UpstreamTest, TrustsItsOwnAuthorityOnly) {
   const std::string path = testing::TempDir() + "/shoal_up_" + std::to_string(getpid()) + ".pem";
   std::ofstream(path) << certificate.pem;
   Use(server, std::nullopt, path);
-  Recorder recorder;
+  WaitingSink recorder;
   EXPECT_TRUE(Fetch(recorder).ok());
   unlink(path.c_str());
 }
@@ -619,7 +619,7 @@ TEST_F(UpstreamTest, ACancelledFetchHearsNoMore) {
                        ScriptReply::End::kHold};
   });
   Use(server);
-  auto recorder = std::make_shared<Recorder>();
+  auto recorder = std::make_shared<WaitingSink>();
   auto future = recorder->Future();
   const auto id =
       upstream_->Fetch({"reg.test", "a/b", false}, digest_, Bytes(0), Bytes(-1), recorder);
@@ -638,9 +638,9 @@ TEST_F(UpstreamTest, EndsWhileATokenIsAwaited) {
         Answer(401, "", "WWW-Authenticate: Bearer realm=\"" + tokens.Url("/t") + "\"\r\n")};
   });
   Use(server);
-  std::vector<std::shared_ptr<Recorder>> recorders;
+  std::vector<std::shared_ptr<WaitingSink>> recorders;
   for (int i = 0; i < 10; ++i) {
-    recorders.push_back(std::make_shared<Recorder>());
+    recorders.push_back(std::make_shared<WaitingSink>());
     upstream_->Fetch({"reg.test", "a/b", false}, digest_, Bytes(0), Bytes(-1), recorders.back());
   }
   upstream_.reset();
