@@ -1,6 +1,7 @@
 """Runs clang-tidy, with clang's own warnings as errors, over every file of ours.
 
-A file whose preprocessed text, flags and checks are those of an earlier clean run is not run again.
+Files that are compiled as one are checked as one, unless they are asked for by name. What was
+preprocessed to the same text, with the same flags and checks, in an earlier clean run is not run again.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -19,16 +21,28 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TIDY = "clang-tidy-14"
 
 
-def entries(build):
-    """The compile commands of files that are ours: in the repository and not generated."""
+def entries(build, wanted):
+    """(files, compile command) of what is ours: in the repository and not generated."""
     commands = json.loads((build / "compile_commands.json").read_text())
     for entry in commands:
         path = pathlib.Path(entry["file"])
-        if path.is_relative_to(ROOT) and not path.is_relative_to(ROOT / "build"):
-            yield path, entry
+        files = [path]
+        if path.parent.name == "Unity":
+            text = path.read_text()
+            files = [pathlib.Path(name) for name in re.findall(r'#include "(/[^"]*)"', text)]
+        files = [file for file in files
+                 if file.is_relative_to(ROOT) and not file.is_relative_to(ROOT / "build")]
+        if not wanted:
+            if files:
+                yield files, entry
+            continue
+        for file in files:
+            if file in wanted:
+                yield [file], {**entry, "file": str(file),
+                               "command": entry["command"].replace(str(path), str(file))}
 
 
-def fingerprint(entry, checks):
+def fingerprint(files, entry, checks):
     """What the result depends on; None when the file does not even preprocess."""
     command = shlex.split(entry["command"])
     if os.path.basename(command[0]) == "ccache":
@@ -38,27 +52,32 @@ def fingerprint(entry, checks):
     run = subprocess.run(command + ["-E"], cwd=entry["directory"], capture_output=True)
     if run.returncode != 0:
         return None
-    # NOLINT comments decide too, and are gone after preprocessing.
-    text = run.stdout + pathlib.Path(entry["file"]).read_bytes()
+    text = run.stdout
+    for file in files:  # NOLINT comments decide too, and are gone after preprocessing
+        text += file.read_bytes()
     text += (ROOT / ".clang-tidy").read_bytes() + " ".join([checks, *command]).encode()
     return hashlib.sha256(text).hexdigest()
 
 
-def check(build, checks, path, entry):
-    """(path, seconds, complaint or None)."""
+def check(build, checks, files, entry):
+    """(files, seconds, complaint or None)."""
     started = time.monotonic()
     stamps = build / "tidy"
-    mark = fingerprint(entry, checks)
+    mark = fingerprint(files, entry, checks)
     if mark and (stamps / mark).exists():
-        return path, 0.0, None
+        return files, 0.0, None
+    command = shlex.split(entry["command"])
+    if os.path.basename(command[0]) == "ccache":
+        command = command[1:]
     run = subprocess.run(
-        [TIDY, "--quiet", f"-p={build}", f"--checks={checks}", str(path)],
-        capture_output=True, text=True, cwd=ROOT)
+        [TIDY, "--quiet", f"--config-file={ROOT / '.clang-tidy'}", f"--checks={checks}",
+         entry["file"], "--", *command[1:]],
+        capture_output=True, text=True, cwd=entry["directory"])
     if run.returncode == 0:
         if mark:
             (stamps / mark).touch()
-        return path, time.monotonic() - started, None
-    return path, time.monotonic() - started, run.stdout + run.stderr[-2000:]
+        return files, time.monotonic() - started, None
+    return files, time.monotonic() - started, run.stdout + run.stderr[-2000:]
 
 
 def main():
@@ -73,16 +92,21 @@ def main():
     build = arguments.build.resolve()
     (build / "tidy").mkdir(exist_ok=True)
     wanted = {file.resolve() for file in arguments.files}
-    checks = "clang-diagnostic-*" + ("" if arguments.analyzer else ",-clang-analyzer-*")
-    todo = [e for e in entries(build) if not wanted or e[0] in wanted]
+    # Files compiled as one are included, as .cc files else should not be.
+    checks = "clang-diagnostic-*,-bugprone-suspicious-include"
+    if not arguments.analyzer:
+        checks += ",-clang-analyzer-*"
+    todo = sorted(entries(build, wanted), key=lambda entry: -len(entry[0]))
     suite = xml.Element("testsuite", name="clang")
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        for path, seconds, complaint in pool.map(lambda e: check(build, checks, *e), todo):
-            case = xml.SubElement(suite, "testcase", name=str(path.relative_to(ROOT)),
-                                  time=f"{seconds:.1f}")
+        for files, seconds, complaint in pool.map(lambda e: check(build, checks, *e), todo):
             if complaint:
                 print(complaint)
-                xml.SubElement(case, "failure", message="clang-tidy").text = "see the output"
+            for file in files:
+                case = xml.SubElement(suite, "testcase", name=str(file.relative_to(ROOT)),
+                                      time=f"{seconds / len(files):.1f}")
+                if complaint:
+                    xml.SubElement(case, "failure", message="clang-tidy").text = "see the output"
     arguments.junit.parent.mkdir(parents=True, exist_ok=True)
     xml.ElementTree(suite).write(arguments.junit)
     return 1 if suite.find("testcase/failure") is not None else 0
