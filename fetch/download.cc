@@ -40,7 +40,7 @@ void Download::Impl::Start(const std::vector<PeerId>& known) {
   started_ = true;
   progress_at_ = peer_progress_at_ = now_;
   resolve_by_ = now_ + limits_.resolve;
-  resolve_again_ = now_ + kResolveAgain;
+  looked_at_ = now_;
   modest_until_ = now_ + limits_.lead_modesty;
   if (ChainHasher().Finish() == digest_) {
     if (!chain_ || chain_->geometry().blob() != Bytes(0)) {
@@ -192,9 +192,11 @@ void Download::Impl::OnDeadline() {
 void Download::Impl::Decide() {
   AskMaps();
   ReconsiderChain();
-  if (resolved_ && !resolving_ && now_ >= resolve_again_) {
+  if (resolved_ && !resolving_ && now_ >= LookAgainAt()) {
+    look_pause_ =
+        peer_piece_at_ > looked_at_ ? std::min(look_pause_ * 2, kResolveSeldom) : kResolveAgain;
+    looked_at_ = now_;
     resolving_ = true;
-    resolve_again_ = now_ + kResolveAgain;
     Emit(ResolveHolders{});
   }
   AskArbiters();

@@ -40,8 +40,10 @@ inline constexpr Duration kMapPauseIdle = std::chrono::seconds(1);
 inline constexpr Duration kMapPauseEmpty = std::chrono::milliseconds(100);
 // How long a request may take from its last byte to its last hash: the disk may be slow.
 inline constexpr Duration kHashWait = std::chrono::seconds(10);
-// Holders are looked for again, at most this often, until the blob is here.
+// Holders are looked for again until the blob is here: this often, and while pieces come from peers
+// half as often each time, down to kResolveSeldom.
 inline constexpr Duration kResolveAgain = std::chrono::seconds(1);
+inline constexpr Duration kResolveSeldom = std::chrono::seconds(8);
 inline constexpr Duration kUpstreamBackoff = std::chrono::milliseconds(100);
 // Pieces in front of the upstream's position that peers leave to it.
 inline constexpr std::int32_t kUpstreamAhead = 8;
@@ -411,6 +413,9 @@ class Download::Impl {
   void GiveUp();
   void Prove();
   void CancelAll();
+  [[nodiscard]] Time LookAgainAt() const {
+    return std::min(looked_at_ + look_pause_, std::max(looked_at_, peer_piece_at_) + kResolveAgain);
+  }
   [[nodiscard]] bool Settled() const { return resolved_ || now_ >= resolve_by_; }
   void NoteProgress(bool from_peer);
 
@@ -456,9 +461,11 @@ class Download::Impl {
   std::map<int, PieceIndex> readers_;
 
   Time resolve_by_{};
-  Time resolve_again_{};
+  Time looked_at_{};  // for holders, last
+  Duration look_pause_ = kResolveAgain;
   Time progress_at_{};
   Time peer_progress_at_{};
+  Time peer_piece_at_{};     // when one came from a peer, last
   Bytes unproven_;           // bytes of peers since a piece last passed
   Bytes unproven_seen_;      // of them those that counted as progress
   Time double_at_ = kNever;  // when the end game wants another look

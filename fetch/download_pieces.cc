@@ -263,7 +263,7 @@ Time Download::Impl::AskedSince(PieceIndex piece) const {
 void Download::Impl::NoteProgress(bool from_peer) {
   progress_at_ = now_;
   if (!from_peer) return;
-  peer_progress_at_ = now_;
+  peer_progress_at_ = peer_piece_at_ = now_;
   busy_since_.reset();
   unproven_ = unproven_seen_ = Bytes(0);
 }

@@ -191,7 +191,10 @@ class TlsChannel final : public Channel {
     outbox_.Send(fd_);
   }
 
-  [[nodiscard]] std::optional<PeerId> peer() const override { return PeerOf(ssl_.get()); }
+  [[nodiscard]] std::optional<PeerId> peer() const override {
+    if (!peer_) peer_ = PeerOf(ssl_.get());
+    return peer_;
+  }
 
   // Nothing is kept in scratch from one call to the next.
   void MoveTo(std::span<std::byte> scratch) override { scratch_ = scratch; }
@@ -246,6 +249,7 @@ class TlsChannel final : public Channel {
     return {Io::Want::kNothing, static_cast<std::size_t>(n)};
   }
 
+  mutable std::optional<PeerId> peer_;  // once it is known; of every request it is wanted
   int fd_;
   std::span<std::byte> scratch_;
   Outbox outbox_;  // before ssl_, whose BIO points to it

@@ -334,12 +334,18 @@ TEST_F(RendezvousTest, SwarmMembersHearOfEachOtherInOneRoundTrip) {
   a->index->Advertise(LiveRecord(a->key), 7, 1);
   b->index->Advertise(LiveRecord(b->key), 7, 1);
   ASSERT_TRUE(loop_.RunUntil([&] { return a->index->status().ok && b->index->status().ok; }));
-  const auto led = Ask(*a, {BlobNo(1)}, true);
-  ASSERT_TRUE(led[0]);
-  EXPECT_EQ(led[0]->lead, a->key.id());
   b->seen.clear();
-  const auto told = Ask(*b, {BlobNo(1)}, true);
-  ASSERT_TRUE(told[0]);
+  std::vector<std::optional<SwarmAnswer>> told;
+  // On a machine that does not get from one answer to the next within the lead's lease, again.
+  for (int blob = 1; blob <= 10; ++blob) {
+    const auto led = Ask(*a, {BlobNo(blob)}, true);
+    const auto began = std::chrono::steady_clock::now();
+    ASSERT_TRUE(led[0]);
+    EXPECT_EQ(led[0]->lead, a->key.id());
+    told = Ask(*b, {BlobNo(blob)}, true);
+    ASSERT_TRUE(told[0]);
+    if (std::chrono::steady_clock::now() - began < index::kLeadLease / 2) break;
+  }
   EXPECT_EQ(told[0]->lead, a->key.id());
   EXPECT_THAT(told[0]->members, testing::ElementsAre(a->key.id()));
   // The record came before the answer, and does not come again.

@@ -150,6 +150,31 @@ TEST(DownloadTest, AsksTheUpstreamAsSoonAsNobodyIsFound) {
   EXPECT_FALSE(run.count);
 }
 
+TEST(DownloadTest, HoldersAreLookedForLessOftenWhilePiecesComeFromPeers) {
+  DownloadRig rig;
+  rig.Start({Peer(1)});
+  rig.Take<ResolveHolders>();
+  rig.Resolved();
+  rig.AnswerMapOf(Peer(1), DownloadRig::Whole(4000));
+  // How long until holders are looked for again, while a piece comes every 100 ms or none does.
+  const auto pause = [&](bool pieces_come) {
+    const Time before = rig.now;
+    while (rig.Count<ResolveHolders>() == 0 && rig.now < before + 20s) {
+      const auto asked = pieces_come ? rig.Take<FetchPieces>() : std::vector<FetchPieces>();
+      for (const FetchPieces& run : asked) rig.Serve(run);
+      rig.Pass(100ms);
+    }
+    rig.Take<ResolveHolders>();
+    rig.Resolved();
+    return rig.now - before;
+  };
+  std::vector<Duration> pauses;
+  for (int look = 0; look < 5; ++look) pauses.push_back(pause(true));
+  EXPECT_EQ(pauses, (std::vector<Duration>{1s, 2s, 4s, 8s, 8s}));
+  EXPECT_LE(pause(false), 1100ms);
+  EXPECT_EQ(pause(false), 1s);
+}
+
 TEST(DownloadTest, AsksTheUpstreamWhenResolvingTakesTooLong) {
   DownloadRig rig;
   rig.Start();

@@ -373,7 +373,7 @@ TEST_F(RangedUpstreamTest, ACallThatIsCancelledWhileItWaitsIsOver) {
 
 TEST_F(RangedUpstreamTest, AllBytesComeInOrderWhateverIsCut) {
   int whole = 0;
-  for (std::uint64_t seed = 1; seed <= std::uint64_t(Rounds(12)); ++seed) {
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Rng rng(seed);
     Start(60 << 20);
