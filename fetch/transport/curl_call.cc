@@ -273,6 +273,7 @@ std::size_t CurlCall::OnHeader(char* data, std::size_t size, std::size_t count, 
   const std::size_t length = size * count;
   call.last_byte_ = call.progress_.now;
   call.progress_.seen += length;
+  call.taken_ += length;
   return call.HeaderLine({data, length}) ? length : 0;
 }
 
@@ -326,6 +327,7 @@ std::size_t CurlCall::OnBody(char* data, std::size_t size, std::size_t count, vo
   const std::size_t length = size * count;
   call.last_byte_ = call.progress_.now;
   call.progress_.seen += length;
+  call.taken_ += length;
   call.Account(Bytes(static_cast<std::int64_t>(length)));
   if (call.sink_->OnBytes(AsBytes({data, length}))) return length;
   call.sink_stopped_ = true;

@@ -88,6 +88,8 @@ class CurlCall {
   [[nodiscard]] bool HasBuffered() const;
   // A read has just taken nothing.
   void MarkDry();
+  // Bytes of heads and body that came: what a read took.
+  [[nodiscard]] std::uint64_t taken() const { return taken_; }
 
   // Goes on with a call that the rate limit holds.
   void Resume();
@@ -136,6 +138,7 @@ class CurlCall {
   Bytes body_;
   RateLimiter* rate_ = nullptr;
   std::size_t head_bytes_ = 0;
+  std::uint64_t taken_ = 0;
   std::uint64_t dry_at_ = 0;  // bytes that OpenSSL had read when it last had no whole record
   HttpHead head_;
   std::optional<Error> refused_;  // ours, rather than libcurl's

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <utility>
 
 namespace shoal::fetch {
@@ -235,16 +236,17 @@ void CurlWorker::Drain(curl_socket_t fd, int events) {
 
 // What a timer, or another socket's turn, left in OpenSSL's buffers: nothing else would wake us.
 // libcurl does not say which socket a call on a kept connection uses, so all have a turn; that is
-// one read each, and rare, as Drain leaves only records that are not whole.
+// one read each. Drain leaves only records that are not whole, so most calls get nothing from it,
+// and are left alone until their socket says that there is more, whatever comes for others
+// meanwhile.
 void CurlWorker::DrainBuffered() {
-  std::vector<CurlCall*> buffered;
+  std::vector<std::pair<CurlCall*, std::uint64_t>> buffered;
   for (const auto& [id, call] : calls_) {
-    if (call->HasBuffered()) buffered.push_back(call.get());
+    if (call->HasBuffered()) buffered.emplace_back(call.get(), call->taken());
   }
   if (buffered.empty()) return;
   std::vector<curl_socket_t> sockets;
   for (const auto& [fd, events] : watched_) sockets.push_back(fd);
-  const std::uint64_t before = progress_.seen;
   int running = 0;
   for (const auto fd : sockets) {
     const std::uint64_t before_this = progress_.seen;
@@ -252,8 +254,9 @@ void CurlWorker::DrainBuffered() {
     curl_multi_socket_action(multi_, fd, CURL_CSELECT_IN, &running);
     if (progress_.seen != before_this) ready_.push_back(fd);
   }
-  if (progress_.seen != before) return;
-  for (CurlCall* call : buffered) call->MarkDry();
+  for (const auto& [call, taken] : buffered) {
+    if (call->taken() == taken) call->MarkDry();
+  }
 }
 
 void CurlWorker::ResumeHeld() {

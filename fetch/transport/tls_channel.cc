@@ -3,6 +3,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -91,10 +92,20 @@ const BIO_METHOD* OutboxMethod() {
   return method;
 }
 
+// Whether the other end has closed. A handshake is most of what a short connection costs; on a host
+// that is late, those who gave it up meanwhile would make it later still.
+bool HasHungUp(int fd) {
+  pollfd socket{fd, POLLRDHUP, 0};
+  return poll(&socket, 1, 0) == 1 && (socket.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
 class TlsChannel final : public Channel {
  public:
   TlsChannel(SSL_CTX* context, int fd, std::span<std::byte> scratch, TlsSide side)
-      : fd_(fd), scratch_(scratch), ssl_(SSL_new(context), SSL_free) {
+      : fd_(fd),
+        accepts_(side == TlsSide::kAccepts),
+        scratch_(scratch),
+        ssl_(SSL_new(context), SSL_free) {
     if (!ssl_) return;
     if (KernelHasTls()) {
       SSL_set_options(ssl_.get(), SSL_OP_ENABLE_KTLS);
@@ -107,7 +118,7 @@ class TlsChannel final : public Channel {
       if (in == nullptr || out == nullptr) ssl_.reset();
     }
     if (!ssl_) return;
-    if (side == TlsSide::kAccepts) {
+    if (accepts_) {
       SSL_set_accept_state(ssl_.get());
     } else {
       SSL_set_connect_state(ssl_.get());
@@ -117,6 +128,7 @@ class TlsChannel final : public Channel {
   [[nodiscard]] bool ok() const { return ssl_ != nullptr; }
 
   Io Handshake() override {
+    if (accepts_ && HasHungUp(fd_)) return Fail();
     ERR_clear_error();
     const int rc = SSL_do_handshake(ssl_.get());
     const Io done = rc == 1 ? Io{} : Failure(rc);
@@ -251,6 +263,7 @@ class TlsChannel final : public Channel {
 
   mutable std::optional<PeerId> peer_;  // once it is known; of every request it is wanted
   int fd_;
+  bool accepts_;
   std::span<std::byte> scratch_;
   Outbox outbox_;  // before ssl_, whose BIO points to it
   std::unique_ptr<SSL, void (*)(SSL*)> ssl_;

@@ -4,7 +4,12 @@
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <vector>
+
+#include "fetch/transport/channel.h"
 #include "tests/unit/fetch/adapters/http_probe.h"
 #include "tests/unit/fetch/adapters/test_identity.h"
 
@@ -202,6 +207,27 @@ TEST_F(TlsTest, AFileThatIsCutShortEndsTheConnection) {
   const auto told = done_.Take();
   ASSERT_TRUE(told);
   EXPECT_FALSE(told->second);
+}
+
+// On a host that is late with its handshakes, those who gave up cost it nothing more.
+TEST(TlsChannelTest, NoHandshakeWithWhomHasHungUp) {
+  for (const bool hangs_up : {false, true}) {
+    int ends[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    const Context dials = ClientContext(TestIdentity(1), std::nullopt);
+    const Context accepts = TestIdentity(2).ServerContext();
+    std::vector<std::byte> scratch(64 << 10);
+    const auto dialler = MakeTlsChannel(dials.get(), ends[0], scratch, TlsSide::kDials);
+    const auto acceptor = MakeTlsChannel(accepts.get(), ends[1], scratch, TlsSide::kAccepts);
+    EXPECT_EQ(dialler->Handshake().want, Io::Want::kRead);  // its first message is sent
+    const int hung_up = hangs_up ? shutdown(ends[0], SHUT_WR) : 0;
+    EXPECT_EQ(hung_up, 0);
+    EXPECT_EQ(acceptor->Handshake().want, hangs_up ? Io::Want::kFailed : Io::Want::kRead);
+    char answer = 0;
+    EXPECT_EQ(recv(ends[0], &answer, 1, 0) == 1, !hangs_up);
+    close(ends[0]);
+    close(ends[1]);
+  }
 }
 
 }  // namespace
