@@ -124,7 +124,8 @@ void Federation::AskServer(Time now, std::size_t place, Out& out) {
         ask.epoch = server.epoch;
         ask.after = server.cursor;
       }
-      ask.wait = limits_.wait;
+      // At once when we do not know yet that it tells us its log: others may have told us all of it.
+      ask.wait = server.trouble.empty() ? limits_.wait : Duration(0);
     }
     out.asks.push_back(ask);
   }
@@ -358,6 +359,13 @@ void Federation::OnFailed(Time now, const Ask& ask, const std::string& text) {
     // Others are asked soon how far they have read it, and it asks no more for them.
     if (server.works) server.servers_at = std::min(server.servers_at, now + limits_.servers_soon);
     if (server.relay == ask.to) server.relay = std::nullopt;
+  }
+}
+
+void Federation::OnStranger(Time now) {
+  for (Server& server : servers_) {
+    if (!InUse(server) || server.id || server.is_asked) continue;
+    server.ask_at = std::min(server.ask_at, std::max(now, server.asked_at + limits_.retry_min));
   }
 }
 

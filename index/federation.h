@@ -80,6 +80,9 @@ class Federation {
   void OnServers(Time now, const Ask& ask, const PeerId& met, const std::vector<ServerLine>& lines,
                  Out& out);
   void OnFailed(Time now, const Ask& ask, const std::string& text);
+  // Somebody who is no member asked for a log: it may be a listed server that is not met yet and
+  // works now. Such are asked soon, each retry_min after it was asked last at the earliest.
+  void OnStranger(Time now);
 
   // Whether it may read logs here.
   [[nodiscard]] bool IsMember(const PeerId& id) const;

@@ -282,6 +282,8 @@ class RendezvousService::Impl : public std::enable_shared_from_this<Impl> {
     OnThread(respond, [this, respond, query = *query, whose = *whose, peer = call.peer,
                        takes_zstd = call.takes_zstd] {
       if (!peer || !federation_.IsMember(*peer)) {
+        federation_.OnStranger(SteadyNow());
+        Schedule();
         return Fail(respond, {RendezvousStatus::kNotAuthorized,
                               "this server does not federate with yours; name yours in its "
                               "rendezvous.federate"});

@@ -116,7 +116,17 @@ class FederatedServersTest : public testing::Test {
   }
   void StartAll() {
     for (int n = 0; n < 3; ++n) Serve(n);
-    ASSERT_TRUE(loop_.RunUntil([&] { return AllMeet(); }));
+    ASSERT_TRUE(loop_.RunUntil([&] { return AllMeet(); })) << Met();
+  }
+  // How each sees the others, for when they do not meet.
+  [[nodiscard]] std::string Met() const {
+    std::string out;
+    for (const auto& server : servers_) {
+      for (const auto& other : server->service().servers()) {
+        out += other.line.url + (other.line.works ? " works " : " is away ") + other.trouble + "\n";
+      }
+    }
+    return out;
   }
 
   TempDir dir_;

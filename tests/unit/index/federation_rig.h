@@ -325,6 +325,8 @@ class FederationRig {
     Server& server = At(to);
     if (!ask.whose) return reply(EncodeServers(server.federation->Servers(wall())));
     if (!server.federation->IsMember(At(from).key.id())) {
+      server.federation->OnStranger(now_);
+      Do(to, {});
       return reply(R"({"status":"E_NOT_AUTHORIZED","text":"not known here"})");
     }
     if (ask.whose != server.key.id()) {

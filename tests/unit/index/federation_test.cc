@@ -137,6 +137,36 @@ TEST(FederationTest, AHealedLinkIsUsedWithinTheLongestRetryHoweverLongQuestionsT
   rig.CheckInvariants();
 }
 
+TEST(FederationTest, AServerThatWorksHasNoTroubleThoughOthersToldAllOfItBefore) {
+  FederationRig rig(3);
+  rig.Register(0, 1, {kRoom});
+  rig.Cut(0, 2);
+  rig.Run(minutes(1));
+  ASSERT_EQ(rig.Discover(2, kRoom), std::vector{1});  // by way of the second
+  ASSERT_NE(rig.federation(2).TroubleOf(rig.IdOf(0)), "");
+  rig.Heal(0, 2);
+  ASSERT_TRUE(rig.RunUntil([&] { return rig.federation(2).Servers(rig.wall())[1].works; },
+                           FederationLimits().retry_max + seconds(1)));
+  rig.Run(milliseconds(200));  // and not when its log has news
+  EXPECT_EQ(rig.federation(2).TroubleOf(rig.IdOf(0)), "");
+}
+
+TEST(FederationTest, AServerThatIsUpAtLastIsMetByAllWhenItMeetsThem) {
+  FederationRig rig(2);
+  rig.Kill(1);
+  rig.Run(minutes(5));  // the first asks it seldom by now
+  rig.Start(1);
+  const auto took = rig.RunUntil(
+      [&] {
+        return rig.federation(0).TroubleOf(rig.IdOf(1)).empty() &&
+               rig.federation(0).Servers(rig.wall()).size() == 2 &&
+               rig.federation(1).TroubleOf(rig.IdOf(0)).empty();
+      },
+      minutes(1));
+  ASSERT_TRUE(took);
+  EXPECT_LE(*took, seconds(5));
+}
+
 TEST(FederationTest, AFlappingLinkCostsIncrementsOnly) {
   FederationRig rig(2);
   for (int peer = 0; peer < 50; ++peer) rig.Register(0, peer, {kRoom}, 1, hours(10));
