@@ -16,6 +16,8 @@ struct Arbiters::Round {
   Done done;
   std::optional<std::size_t> told;  // the rank of the answer that was passed on; the last for none
   bool for_slots = false;
+  bool is_late = false;  // better ones than have answered are not waited for
+  bool is_over = false;  // nobody is
 };
 
 void Arbiters::Ask(const index::SwarmAsk& ask, Met met, Done done) {
@@ -43,8 +45,14 @@ void Arbiters::Ask(const index::SwarmAsk& ask, Met met, Done done) {
       });
     }
   }
-  ports_.loop.After(ask.slots ? kSlotArbiterPatience : kArbiterPatience,
-                    [round] { Decide(*round, true); });
+  const auto after = [&](Duration patience, bool Round::*passed) {
+    ports_.loop.After(patience, [round, passed] {
+      (*round).*passed = true;
+      Decide(*round);
+    });
+  };
+  after(ask.slots ? kSlotArbiterPatience : kArbiterPatience, &Round::is_late);
+  after(ask.slots ? kSlotArbiterPatience : kSilencePatience, &Round::is_over);
 }
 
 void Arbiters::Take(const std::shared_ptr<Round>& round, std::size_t rank,
@@ -54,17 +62,19 @@ void Arbiters::Take(const std::shared_ptr<Round>& round, std::size_t rank,
   if (answer && !answer->members.empty()) round->met(answer->members);
   place.over = true;
   place.answer = std::move(answer);
-  Decide(*round, false);
+  Decide(*round);
 }
 
 // The best ranked of those that answered, as soon as nobody ranks better who still may.
-void Arbiters::Decide(Round& round, bool is_late) {
+void Arbiters::Decide(Round& round) {
   if (round.told && round.for_slots) return;
+  const auto may_answer = [](const Round::Place& place) { return !place.over; };
   const auto first = std::ranges::find_if(round.places, [&](const Round::Place& place) {
-    return place.answer || (!place.over && !is_late && !round.told);
+    return place.answer || (may_answer(place) && !round.is_late && !round.told);
   });
   const bool any = first != round.places.end();
   if (any && !first->answer) return;
+  if (!any && !round.is_over && std::ranges::any_of(round.places, may_answer)) return;
   const auto rank = static_cast<std::size_t>(first - round.places.begin());
   if (round.told && rank >= *round.told) return;
   round.told = rank;

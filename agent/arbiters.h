@@ -16,6 +16,9 @@ namespace shoal::agent {
 inline constexpr std::size_t kArbiters = 3;
 // The best ranked arbiter may take so long; then the best that has answered counts.
 inline constexpr Duration kArbiterPatience = std::chrono::milliseconds(100);
+// So long while nobody has answered: on a busy host all may be late, and whoever goes by none reads
+// the upstream, as the others may do.
+inline constexpr Duration kSilencePatience = std::chrono::milliseconds(250);
 // For slots of a registry: another's word instead may let more connections be open than may be, and
 // whoever waits for a slot has time.
 inline constexpr Duration kSlotArbiterPatience = std::chrono::seconds(1);
@@ -44,9 +47,9 @@ class Arbiters {
 
   // Tells the arbiters of the ask's digest. met: members, as they are named.
   // An index server that answers decides; else the best ranked peer of those that answered within
-  // kArbiterPatience (kSlotArbiterPatience). done: once, and but for slots again for each answer
-  // that comes later from a better one: two hosts that both lead, because the best arbiter was
-  // slow, should not do so until they ask again.
+  // kArbiterPatience (kSlotArbiterPatience), or the first to do so within kSilencePatience. done:
+  // once, and but for slots again for each answer that comes later from a better one: two hosts
+  // that both lead, because the best arbiter was slow, should not do so until they ask again.
   void Ask(const index::SwarmAsk& ask, Met met, Done done);
   [[nodiscard]] bool any(const Digest& digest) const {
     return has_server() || !ports_.living(digest).empty();
@@ -63,7 +66,7 @@ class Arbiters {
   }
   static void Take(const std::shared_ptr<Round>& round, std::size_t rank,
                    std::optional<index::SwarmAnswer> answer);
-  static void Decide(Round& round, bool is_late);
+  static void Decide(Round& round);
 
   Ports ports_;
   index::SwarmTable table_;

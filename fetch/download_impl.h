@@ -500,7 +500,8 @@ class Download::Impl {
   bool any_map_ = false;  // a holder has ever answered
 
   RequestId upstream_request_ = 0;
-  Time upstream_at_{};  // not before
+  bool read_in_silence_ = false;  // it began because no arbiter answered
+  Time upstream_at_{};            // not before
   int upstream_failures_ = 0;
   int misses_ = 0;
   int contradictions_ = 0;

@@ -25,7 +25,8 @@ void Download::Impl::OnSwarm(const SwarmView& view) {
   swarm_heard_ = true;
   lead_ = view.lead;
   if (lead_ && lead_ != lost_lead_) lost_lead_.reset();
-  if (we_lead_ && !view.we_lead) {
+  const bool read_in_silence = upstream_request_ != 0 && read_in_silence_;
+  if ((we_lead_ && !view.we_lead) || (read_in_silence && lead_)) {
     LoseLead();
   } else {
     if (!we_lead_ && view.we_lead) lead_since_ = now_;

@@ -68,6 +68,7 @@ void Download::Impl::AskUpstream() {
   }
   Request& request = NewRequest(Request::Kind::kUpstream, kNoHolder, limits_.upstream_stall);
   upstream_request_ = request.id;
+  read_in_silence_ = swarm_silent_;
   request.next = start;
   request.end = end;
   const bool to_the_end = !chain_ || end.value == chain_->geometry().count();

@@ -124,7 +124,8 @@ void Federation::AskServer(Time now, std::size_t place, Out& out) {
         ask.epoch = server.epoch;
         ask.after = server.cursor;
       }
-      // At once when we do not know yet that it tells us its log: others may have told us all of it.
+      // At once when we do not know yet that it tells us its log: others may have told us all of
+      // it.
       ask.wait = server.trouble.empty() ? limits_.wait : Duration(0);
     }
     out.asks.push_back(ask);

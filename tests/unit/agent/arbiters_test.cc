@@ -133,7 +133,7 @@ TEST_F(ArbitersTest, AWordThatComesAfterAllWereSilentCounts) {
         answer_ = answer;
       });
   for (const auto& [peer, done] : std::map(asked_)) Answer(done, std::nullopt);
-  loop_.Advance(kArbiterPatience);
+  loop_.Advance(kSilencePatience);
   ASSERT_EQ(done_, 1);
   Answer(server_, Says(300));
   EXPECT_EQ(done_, 2);
@@ -144,6 +144,26 @@ TEST_F(ArbitersTest, AWordThatComesAfterAllWereSilentCounts) {
 TEST_F(ArbitersTest, NobodyAnswers) {
   AskOthers();
   for (const auto& [peer, done] : asked_) Answer(done, std::nullopt);
+  EXPECT_EQ(done_, 1);
+  EXPECT_FALSE(answer_.has_value());
+}
+
+TEST_F(ArbitersTest, AllThatAreLateAreWaitedForLonger) {
+  AskOthers();
+  loop_.Advance(kArbiterPatience + milliseconds(1));
+  EXPECT_EQ(done_, 0) << "to go by nobody is worst";
+  Answer(asked_.at(Ranked()[2]), Says(202));
+  ASSERT_EQ(done_, 1) << "and any is good enough now";
+  EXPECT_EQ(answer_->lead, PeerNo(202));
+  loop_.Advance(kSilencePatience);
+  EXPECT_EQ(done_, 1);
+}
+
+TEST_F(ArbitersTest, SilenceIsOverAtLast) {
+  AskOthers();
+  loop_.Advance(kSilencePatience - milliseconds(1));
+  EXPECT_EQ(done_, 0);
+  loop_.Advance(milliseconds(1));
   EXPECT_EQ(done_, 1);
   EXPECT_FALSE(answer_.has_value());
 }

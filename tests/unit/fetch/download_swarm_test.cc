@@ -105,6 +105,20 @@ TEST(DownloadSwarmTest, NoArbiterAnswersThenItLeadsItself) {
   EXPECT_EQ(rig.Count<FetchUpstream>(), 1);
 }
 
+TEST(DownloadSwarmTest, AnArbiterThatAnswersAfterAllEndsWhatBeganWithoutIt) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start();
+  rig.Resolved();
+  rig.SwarmFailed();
+  const RequestId upstream = rig.TakeOne<FetchUpstream>().id;
+  rig.Swarm({});
+  EXPECT_EQ(rig.Count<CancelRequest>(), 0) << "nobody else reads it";
+  rig.Swarm({.lead = Peer(5)});
+  EXPECT_EQ(rig.TakeOne<CancelRequest>().id, upstream);
+  rig.Pass(200ms);
+  EXPECT_EQ(rig.Count<FetchUpstream>(), 0);
+}
+
 TEST(DownloadSwarmTest, AsksTheUpstreamWhenTheLeadBringsNothingForTooLong) {
   DownloadLimits limits = Arbitrated();
   DownloadRig rig(true, limits);
