@@ -89,8 +89,8 @@ fetch::DownloadLimits LimitsOf(const Config& config) {
   return limits;
 }
 
-std::unique_ptr<fetch::RateLimiter> MakeLimiter(Bytes rate) {
-  return rate == Bytes(0) ? nullptr : std::make_unique<fetch::RateLimiter>(rate);
+std::unique_ptr<fetch::RateLimiter> MakeLimiter(Bytes rate, fetch::RateLimiter::Of what) {
+  return rate == Bytes(0) ? nullptr : std::make_unique<fetch::RateLimiter>(rate, what);
 }
 
 }  // namespace
@@ -196,8 +196,8 @@ Status Agent::MakeCore() {
   if (!registries) return registries.error();
   auto identity = fetch::TlsIdentity::Make(key_);
   if (!identity) return identity.error();
-  upload_rate_ = MakeLimiter(config_.limits.upload_rate);
-  download_rate_ = MakeLimiter(config_.limits.download_rate);
+  upload_rate_ = MakeLimiter(config_.limits.upload_rate, fetch::RateLimiter::Of::kUploads);
+  download_rate_ = MakeLimiter(config_.limits.download_rate, fetch::RateLimiter::Of::kDownloads);
   fetch::HttpClient::Options client_options;
   client_options.threads = kDataThreads;
   client_options.identity = *identity;

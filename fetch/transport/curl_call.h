@@ -46,11 +46,11 @@ inline constexpr int kUnheldSlices = 4;
 // What a connection's buffers take in before anybody reads is beyond the rate limit, and the kernel
 // lets them grow to 6 MiB. So with a limit they are as small as leaves a peer (a round trip of 3 ms
 // away) and an upstream (30 ms, or what net.core.rmem_max allows) room for the whole rate. From
-// kLargeRate on, 6 MiB are less than what a limit may be off.
+// kLargeRate on, 6 MiB of eight connections are less than what a limit may be off in five seconds.
 inline constexpr Duration kPeerBuffer = std::chrono::milliseconds(3);
 inline constexpr Duration kUpstreamBuffer = std::chrono::milliseconds(30);
 inline constexpr Bytes kSmallBufferMin{4 << 10};
-inline constexpr Bytes kLargeRate{50'000'000};  // a second
+inline constexpr Bytes kLargeRate{250'000'000};  // a second
 // What libcurl reads from a socket at once. Larger ones measured no faster; one a running call.
 inline constexpr long kReadBufferBytes = 256 << 10;
 // What OpenSSL reads from a peer's socket at once: four records. Measured with 1 GiB over loopback:

@@ -101,6 +101,18 @@ TEST_P(LimitedServerTest, SendsLongTextsWholeAndNoFasterThanItsRate) {
   EXPECT_LE(text.size(), allowance.Now(limiter_->slice()));
 }
 
+TEST(RateLimiterTest, CountsHeadersAsPacketsAreFull) {
+  const auto took = [](Bytes rate, RateLimiter::Of what) {
+    RateLimiter limiter(rate, what);
+    const Time now = RateLimiter::Now();
+    limiter.Account(now, rate);  // a second's worth
+    return limiter.Book(now, Bytes(0)) - (now - kRateBurst);
+  };
+  EXPECT_EQ(took(Bytes(2'000'000), RateLimiter::Of::kUploads), 1025ms);
+  EXPECT_EQ(took(Bytes(2'000'000), RateLimiter::Of::kDownloads), 1050ms);
+  EXPECT_EQ(took(kFullPacketsFrom, RateLimiter::Of::kDownloads), 1025ms);
+}
+
 // They are counted, and those behind them wait the longer.
 TEST_P(LimitedServerTest, ShortTextsAreSentAtOnce) {
   Start(kRateMin, [](const HttpRequest&, const HttpServer::Responder& respond) {
