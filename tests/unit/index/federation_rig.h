@@ -336,9 +336,10 @@ class FederationRig {
       return reply(lie ? lie(to, std::move(text)) : text);
     }
     const auto answer = [reply](const std::vector<PagePtr>& pages) { reply(EncodePages(pages)); };
-    if (ask.wait == Duration(0) || server.registrations->HasLog(ask.epoch, ask.after)) {
+    if (server.registrations->HasLog(ask.epoch, ask.after)) {
       return answer({MakePage(server, ask.epoch, ask.after)});
     }
+    if (ask.wait == Duration(0)) return answer({});
     server.waiters.push_back({now_ + ask.wait, answer, ask.epoch, ask.after});
     After(ask.wait, [this, to, life = server.life] {
       if (At(to).life == life) Tell(to, false);
