@@ -14,6 +14,7 @@ from tests.functional.rig.rig import Rig
 from .common import random_blob
 from .crowd import Crowd
 from .swarm_run import Machine, Run
+from .warm import WarmMemory
 
 MIB = 1 << 20
 PRIORITY = -10  # of the autogroup of every program on the rig, so that builds beside it matter less
@@ -200,6 +201,10 @@ class Field:
 
         on_tick(seconds, share) is called while they pull, with the mean verified share.
         """
+        with WarmMemory(len(agents) * blob.size):
+            return self._crowd(agents, blob, holder, check, on_tick, timeout, upstream)
+
+    def _crowd(self, agents, blob, holder, check, on_tick, timeout, upstream):
         Machine.wait_until_quiet()
         t0 = self.seconds(blob.size) if self.mbit else 2.0
         crowd = Crowd([agent.host for agent in agents], self.path(blob), check)

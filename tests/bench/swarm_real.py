@@ -1,6 +1,5 @@
 """Real containerds that pull a cold image, and the time to the first byte of a cold blob."""
 
-import pathlib
 import time
 
 from tests.functional.rig.image import make_image
@@ -11,8 +10,10 @@ from .picture import Panel
 from .swarm_cases import goal, line, lines_of, picture
 from .swarm_field import MIB, Field, Poll, received
 from .swarm_run import Machine, Run, rank
+from .warm import WarmMemory, meminfo
 
 LAYERS = (100_000_000,) * 5
+WRITTEN = 3  # the agent's copy, containerd's, and what it unpacks, on each host
 
 
 def containerd(options):
@@ -21,8 +22,7 @@ def containerd(options):
     mbit = options.rate(200)
     layers = (20_000_000,) * 2 if options.quick else LAYERS
     image = make_image("bench/five", layer_sizes=layers)
-    # The agent's copy, containerd's, and what it unpacks, on each host; and some to spare.
-    in_memory = available_bytes() > 1.3 * (3 * count + 1) * image.size
+    in_memory = meminfo("MemAvailable") > 1.3 * (WRITTEN * count + 1) * image.size
     with Field(count, mbit, index_server=True, in_memory=in_memory, containerds=True) as field:
         t0 = field.seconds(image.size)
         title = (f"{count} containerds, cold, {image.size / 1e6:.0f} MB in {len(layers)} layers, "
@@ -35,22 +35,16 @@ def containerd(options):
         field.shape(True)
         done = []
         for _ in range(runs):
+            for name in done[-1].took if done else ():
+                field.rig.containerds[name].forget(field.registry.reference(image))
             field.fresh()
-            done.append(pull(field, image))
+            with WarmMemory(WRITTEN * count * image.size):
+                done.append(pull(field, image))
             line("shoal", done[-1], t0)
-            for run_containerd in field.rig.containerds.values():
-                run_containerd.forget(field.registry.reference(image))
     slowest = median([run.slowest() for run in done])
     goal("slowest (seconds)", slowest, 30 if not options.quick else 30 * t0 / 20)
     picture(options, "containerd", title, "each agent's share of verified pieces, last run",
             [Panel("shoal", lines_of(done[-1]))], t0)
-
-
-def available_bytes():
-    for text in pathlib.Path("/proc/meminfo").read_text().splitlines():
-        if text.startswith("MemAvailable:"):
-            return int(text.split()[1]) * 1024
-    return 0
 
 
 def pull(field, image):

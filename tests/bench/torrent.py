@@ -14,6 +14,7 @@ import time
 from .common import ROOT
 from .swarm_field import prefer, received
 from .swarm_run import Machine, Run
+from .warm import WarmMemory
 
 PORT = 6881
 PIECE = 256 << 10
@@ -90,8 +91,9 @@ class Swarm:
                     (host.folder / "torrent.log").read_text()
                 selector.register(program.stdout, selectors.EVENT_READ, host)
             try:
-                Machine.wait_until_quiet()
-                return self._crowd(selector, timeout)
+                with WarmMemory(len(self.hosts) * self.blob.size):
+                    Machine.wait_until_quiet()
+                    return self._crowd(selector, timeout)
             finally:
                 self._end()
 
