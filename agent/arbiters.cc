@@ -20,6 +20,49 @@ struct Arbiters::Round {
   bool is_over = false;  // nobody is
 };
 
+struct Arbiters::UnderWay {
+  index::SwarmAsk ask;
+  std::shared_ptr<Round> round;  // the newest that goes by its answer
+  std::size_t rank;              // there
+};
+
+namespace {
+
+// But for how far it is: the arbiter hears of that with the next.
+bool SaysTheSame(const index::SwarmAsk& one, index::SwarmAsk other) {
+  other.progress = one.progress;
+  return one == other;
+}
+
+}  // namespace
+
+Arbiters::Arbiters(Ports ports)
+    : ports_(std::move(ports)),
+      table_(index::SwarmLimits{}),
+      under_way_(std::make_shared<UnderWays>()) {}
+
+void Arbiters::Send(const std::optional<PeerId>& to, const index::SwarmAsk& ask,
+                    std::shared_ptr<Round> round, std::size_t rank) {
+  std::shared_ptr<UnderWay>& last = (*under_way_)[{to, ask.digest}];
+  if (last && SaysTheSame(last->ask, ask)) {
+    last->round = std::move(round);
+    last->rank = rank;
+    return;
+  }
+  const auto own = std::make_shared<UnderWay>(UnderWay{ask, std::move(round), rank});
+  last = own;
+  Done done = [own, to, all = under_way_](std::optional<index::SwarmAnswer> answer) {
+    const auto it = all->find({to, own->ask.digest});
+    if (it != all->end() && it->second == own) all->erase(it);
+    Take(own->round, own->rank, std::move(answer));
+  };
+  if (to) {
+    ports_.ask_peer(*to, ask, std::move(done));
+  } else {
+    ports_.ask_server(ask, std::move(done));
+  }
+}
+
 void Arbiters::Ask(const index::SwarmAsk& ask, Met met, Done done) {
   std::vector<PeerId> peers = ports_.living(ask.digest);
   peers.push_back(ports_.self);
@@ -32,7 +75,7 @@ void Arbiters::Ask(const index::SwarmAsk& ask, Met met, Done done) {
   round->done = std::move(done);
   round->for_slots = ask.slots.has_value();
   if (servers > 0) {
-    ports_.ask_server(ask, [round](auto answer) { Take(round, 0, std::move(answer)); });
+    Send(std::nullopt, ask, round, 0);
   }
   for (std::size_t i = 0; i < best.size(); ++i) {
     if (best[i] == ports_.self) {
@@ -40,9 +83,7 @@ void Arbiters::Ask(const index::SwarmAsk& ask, Met met, Done done) {
       if (ports_.table_key) own.digest = ports_.table_key(ask.digest);
       Take(round, servers + i, table_.OnAsk(ports_.loop.Now(), own));
     } else {
-      ports_.ask_peer(best[i], ask, [round, rank = servers + i](auto answer) {
-        Take(round, rank, std::move(answer));
-      });
+      Send(best[i], ask, round, servers + i);
     }
   }
   const auto after = [&](Duration patience, bool Round::*passed) {

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/executor.h"
@@ -43,13 +45,15 @@ class Arbiters {
     std::function<Digest(const Digest&)> table_key;
   };
 
-  explicit Arbiters(Ports ports) : ports_(std::move(ports)), table_(index::SwarmLimits{}) {}
+  explicit Arbiters(Ports ports);
 
   // Tells the arbiters of the ask's digest. met: members, as they are named.
   // An index server that answers decides; else the best ranked peer of those that answered within
   // kArbiterPatience (kSlotArbiterPatience), or the first to do so within kSilencePatience. done:
   // once, and but for slots again for each answer that comes later from a better one: two hosts
   // that both lead, because the best arbiter was slow, should not do so until they ask again.
+  // An arbiter that has not answered yet is not told the same once more: its answer is the newer
+  // asking's. Where all are slow, askings would only make them slower.
   void Ask(const index::SwarmAsk& ask, Met met, Done done);
   [[nodiscard]] bool any(const Digest& digest) const {
     return has_server() || !ports_.living(digest).empty();
@@ -61,15 +65,21 @@ class Arbiters {
 
  private:
   struct Round;
+  struct UnderWay;
+  // By whom is asked (nobody: the index server) and the digest.
+  using UnderWays = std::map<std::pair<std::optional<PeerId>, Digest>, std::shared_ptr<UnderWay>>;
   [[nodiscard]] bool has_server() const {
     return ports_.ask_server && (!ports_.has_server || ports_.has_server());
   }
+  void Send(const std::optional<PeerId>& to, const index::SwarmAsk& ask,
+            std::shared_ptr<Round> round, std::size_t rank);
   static void Take(const std::shared_ptr<Round>& round, std::size_t rank,
                    std::optional<index::SwarmAnswer> answer);
   static void Decide(Round& round);
 
   Ports ports_;
   index::SwarmTable table_;
+  std::shared_ptr<UnderWays> under_way_;  // shared with those askings
 };
 
 }  // namespace shoal::agent

@@ -19,7 +19,22 @@ bool CallQueue::Add(Id id, const std::string& lane, int lane_max) {
   return true;
 }
 
+void CallQueue::Dials(Id id) {
+  Place& place = places_.at(id);
+  SHOAL_CHECK(place.running && !place.dials);
+  place.dials = true;
+  ++lanes_.at(place.lane).dialling;
+}
+
+void CallQueue::DialEnds(Id id) {
+  const auto place = places_.find(id);
+  if (place == places_.end() || !place->second.dials) return;
+  place->second.dials = false;
+  --lanes_.at(place->second.lane).dialling;
+}
+
 void CallQueue::Remove(Id id) {
+  DialEnds(id);
   const auto place = places_.find(id);
   if (place == places_.end()) return;
   const auto lane = lanes_.find(place->second.lane);
@@ -39,6 +54,7 @@ std::optional<CallQueue::Id> CallQueue::Next() {
   Lane* first = nullptr;
   for (auto& [name, lane] : lanes_) {
     if (lane.waiting.empty() || lane.running >= lane.running_max) continue;
+    if (lane.dialling >= kDialsMax) continue;
     if (first == nullptr || lane.waiting.front().arrival < first->waiting.front().arrival) {
       first = &lane;
     }
@@ -58,6 +74,7 @@ void CallQueue::CheckInvariants() const {
   std::size_t waiting = 0;
   for (const auto& [name, lane] : lanes_) {
     SHOAL_CHECK(lane.running >= 0 && lane.running <= lane.running_max);
+    SHOAL_CHECK(lane.dialling >= 0 && lane.dialling <= kDialsMax && lane.dialling <= lane.running);
     SHOAL_CHECK(lane.running > 0 || !lane.waiting.empty());
     SHOAL_CHECK(std::ranges::is_sorted(lane.waiting, {}, &Waiting::arrival));
     running += lane.running;

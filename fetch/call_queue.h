@@ -5,6 +5,8 @@
 // to one limit as well, so a host that many want cannot shut others out of theirs.
 // Lanes keep kinds apart: an answer that a peer holds back, or a few bytes about a tag, must not
 // wait behind gigabytes to the same host, nor they behind it.
+// Nor do many of a lane dial at once where dials take long: they are few connections later on, and
+// each handshake would make the others slower.
 #pragma once
 
 #include <cstddef>
@@ -27,6 +29,9 @@ class CallQueue {
   // A new call stands at the end of its lane. lane_max: calls of that lane that run at once.
   // Returns false when kWaitingMax wait already.
   [[nodiscard]] bool Add(Id id, const std::string& lane, int lane_max);
+  // One that is running dials, and those of its lane had better wait for that; until DialEnds.
+  void Dials(Id id);
+  void DialEnds(Id id);
   // It is over, or no longer wanted. Unknown ones are ignored.
   void Remove(Id id);
   // Whose turn it is: counted as running from now on. nullopt when nobody may start.
@@ -38,6 +43,8 @@ class CallQueue {
 
   // Each is a request's few strings. A thousand blobs at sixteen pieces each are less.
   static constexpr std::size_t kWaitingMax = 20'000;
+  // Of a lane, those that dial and are waited for.
+  static constexpr int kDialsMax = 2;
 
  private:
   struct Waiting {
@@ -47,11 +54,13 @@ class CallQueue {
   struct Lane {
     int running_max = 0;
     int running = 0;
+    int dialling = 0;
     std::deque<Waiting> waiting;
   };
   struct Place {
     std::string lane;
     bool running = false;
+    bool dials = false;
   };
 
   int running_max_;

@@ -80,6 +80,7 @@ void Download::Impl::OnWaiting(RequestId id) {
   Request& request = found->second;
   request.last_byte = now_;
   request.waited_at = now_;
+  if (request.kind == Request::Kind::kMap) return;
   if (request.kind == Request::Kind::kPieces) request.asked_at = now_;  // nor is its peer slow
   progress_at_ = now_;  // those before it have bounds of their own
 }

@@ -223,7 +223,8 @@ class Download {
               DownloadActions& out);
   // The upstream's headers: the blob's whole length. For every FetchUpstream.
   void OnUpstreamSize(Time now, RequestId id, Bytes size, DownloadActions& out);
-  // The request has not been sent yet: it waits for others of ours to the same host to end.
+  // The request has not been sent yet: it waits for others of ours to the same host to end, or its
+  // peer is being dialled for no longer than that usually takes.
   void OnWaiting(Time now, RequestId id, DownloadActions& out);
   void OnBytes(Time now, RequestId id, Bytes count, DownloadActions& out);
   // A piece of this request was hashed from chain().Before(piece) and written. `after` is the state

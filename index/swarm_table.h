@@ -72,6 +72,7 @@ struct SwarmAsk {
   // Asks for slots of a registry instead; the digest is that of its name. Then nothing of the above
   // counts.
   std::optional<SlotAsk> slots{};
+  bool operator==(const SwarmAsk&) const = default;
 };
 
 struct SwarmAnswer {

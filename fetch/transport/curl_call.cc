@@ -16,6 +16,20 @@ std::string_view Trim(std::string_view text) {
   return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
 }
 
+// Whoever asked is gone.
+class NobodySink : public HttpSink {
+ public:
+  bool OnHead(const HttpHead& /*head*/) override { return true; }
+  bool OnBytes(ByteSpan bytes) override {
+    bytes_ += bytes.size();
+    return bytes_ <= kLeftBytesMax;
+  }
+  void OnDone(Status /*status*/) override {}
+
+ private:
+  std::size_t bytes_ = 0;
+};
+
 bool HasLineBreak(std::string_view text) {
   return text.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos;
 }
@@ -75,7 +89,7 @@ Status CurlCall::Prepare(CURL* easy, const CurlSettings& settings) {
   easy_ = easy;
   rate_ = settings.rate;
   started_ = last_byte_ = progress_.now;
-  sink_->OnTurn();
+  TellTurn(started_);
   if (HasLineBreak(call_.url) || call_.url.size() > (16 << 10)) {
     return Error{Code::kInvalid, "the URL of a request has line breaks or is over 16 KiB"};
   }
@@ -206,9 +220,34 @@ Status CurlCall::PrepareHeaders() {
 
 int CurlCall::OnConnected(void* self, char*, char*, int, int) {
   auto& call = *static_cast<CurlCall*>(self);
+  const Time now = call.progress_.now;
   call.connected_ = true;
-  call.last_byte_ = call.progress_.now;
-  return CURL_PREREQFUNC_OK;
+  call.last_byte_ = now;
+  long dials = 0;
+  curl_easy_getinfo(call.easy_, CURLINFO_NUM_CONNECTS, &dials);
+  if (call.call_.peer && dials > 0) call.progress_.dials.OnDial(now, now - call.started_);
+  call.TellTurn(now);
+  // A long answer would cost more than the connection.
+  return call.left_ && !call.call_.small ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
+void CurlCall::TellTurn(Time now) {
+  if (turn_told_ || easy_ == nullptr) return;
+  if (call_.peer && !connected_ && now - started_ < progress_.dials.At(now)) return;
+  turn_told_ = true;
+  progress_.turned.push_back(id_);
+  sink_->OnTurn();
+}
+
+bool CurlCall::Leave() {
+  if (left_ || easy_ == nullptr || !call_.peer || call_.close) return false;
+  const bool short_and_due =
+      call_.small && call_.stall_timeout.count() > 0 && call_.stall_timeout <= kLeftMax;
+  if (connected_ && !short_and_due) return false;
+  left_ = true;
+  std::exchange(sink_, std::make_shared<NobodySink>())
+      ->OnDone(Error{Code::kCancelled, "the call was cancelled"});
+  return true;
 }
 
 int CurlCall::OnSocketMade(void* self, curl_socket_t fd, curlsocktype purpose) {

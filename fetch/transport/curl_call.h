@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "fetch/dial_patience.h"
 #include "fetch/transport/http_client.h"
 #include "fetch/transport/rate_limiter.h"
 
@@ -33,6 +34,8 @@ struct CurlProgress {
   std::uint64_t seen = 0;  // grows with every byte and TLS record that any of its calls takes
   // Calls that the rate limit holds, and until when.
   std::vector<std::pair<Time, HttpClient::CallId>> held;
+  DialPatience dials;                      // to peers
+  std::vector<HttpClient::CallId> turned;  // those that were waited for, and no longer are
 };
 
 // Of one answer, all its header lines. Registries stay under 8 KiB; more is an attack or a mistake.
@@ -56,6 +59,10 @@ inline constexpr long kReadBufferBytes = 256 << 10;
 // What OpenSSL reads from a peer's socket at once: four records. Measured with 1 GiB over loopback:
 // 0.51 s of CPU, against 0.67 s when each record takes two reads; 256 KiB is no better.
 inline constexpr std::size_t kTlsReadAheadBytes = 64 << 10;
+// A short answer that is due within this is awaited although nobody wants it any more, and so much
+// of it read: its connection is worth more.
+inline constexpr Duration kLeftMax = std::chrono::seconds(2);
+inline constexpr std::size_t kLeftBytesMax = 256 << 10;
 
 class CurlCall {
  public:
@@ -65,8 +72,8 @@ class CurlCall {
   CurlCall(const CurlCall&) = delete;
   CurlCall& operator=(const CurlCall&) = delete;
 
-  // Its turn has come: sets every option on a fresh or reset handle, and tells the sink. The call
-  // keeps pointers into itself there.
+  // Its turn has come: sets every option on a fresh or reset handle. The call keeps pointers into
+  // itself there.
   //
   // Errors  kInvalid for what cannot be asked.
   Status Prepare(CURL* easy, const CurlSettings& settings);
@@ -75,6 +82,16 @@ class CurlCall {
   [[nodiscard]] std::string Lane() const;
   [[nodiscard]] bool small() const { return call_.small; }
   [[nodiscard]] bool to_peer() const { return call_.peer.has_value(); }
+
+  // Tells the sink that its turn has come once it is connected, or a dial to a peer takes longer
+  // than they usually do.
+  void TellTurn(Time now);
+  [[nodiscard]] bool turn_told() const { return turn_told_; }
+
+  // It is no longer wanted. Returns whether it goes on all the same, unheard, for the sake of its
+  // connection: while it dials, and when a short answer is due soon. Then the sink has its OnDone,
+  // and what is due is the same as ever.
+  bool Leave();
 
   // What became of it. To be called once, when it is out of the multi handle.
   void Finish(CURLcode code);
@@ -130,7 +147,9 @@ class CurlCall {
   Time started_;
   Time last_byte_;
   bool connected_ = false;  // a request was sent, or is about to be
-  bool in_head_ = false;    // between a status line and its blank line
+  bool turn_told_ = false;
+  bool left_ = false;     // by whoever asked
+  bool in_head_ = false;  // between a status line and its blank line
   bool told_head_ = false;
   bool sink_stopped_ = false;
   bool held_ = false;  // by the rate limit

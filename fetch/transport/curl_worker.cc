@@ -283,6 +283,7 @@ void CurlWorker::TakeCommands() {
   for (auto& one : added) Enqueue(std::move(one));
   for (const auto id : cancelled) {
     if (const auto it = calls_.find(id); it != calls_.end()) {
+      if (it->second->Leave()) continue;
       End(it, [](CurlCall& call) { call.Fail(Error{Code::kCancelled, "the call was cancelled"}); });
     }
   }
@@ -303,6 +304,7 @@ void CurlWorker::Enqueue(Added added) {
 
 // Those whose turn it is. A sink that hears of its call's end may have called meanwhile.
 void CurlWorker::StartCalls() {
+  for (const auto id : std::exchange(progress_.turned, {})) turns_.DialEnds(id);
   while (const auto id = turns_.Next()) Begin(*id);
 }
 
@@ -313,10 +315,11 @@ void CurlWorker::Begin(HttpClient::CallId id) {
     return End(it, [&](CurlCall& failed) { failed.Fail(status.error()); });
   }
   if (curl_multi_add_handle(multi_, it->second->easy()) != CURLM_OK) {
-    End(it, [](CurlCall& failed) {
+    return End(it, [](CurlCall& failed) {
       failed.Fail(Error{Code::kExhausted, "libcurl takes no further call"});
     });
   }
+  if (!it->second->turn_told()) turns_.Dials(id);
 }
 
 void CurlWorker::End(std::unordered_map<HttpClient::CallId, std::unique_ptr<CurlCall>>::iterator it,
@@ -353,6 +356,7 @@ void CurlWorker::TakeFinished() {
 void CurlWorker::EndOverdue() {
   std::vector<std::pair<HttpClient::CallId, Error>> overdue;
   for (const auto& [id, call] : calls_) {
+    call->TellTurn(progress_.now);
     if (auto why = call->Overdue(progress_.now)) overdue.emplace_back(id, std::move(*why));
   }
   for (const auto& [id, why] : overdue) {

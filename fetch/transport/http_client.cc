@@ -14,8 +14,13 @@ namespace {
 // Collects a small answer and calls back once.
 class AnswerSink : public HttpSink {
  public:
-  AnswerSink(std::size_t max_bytes, std::function<void(Result<HttpClient::Answer>)> done)
-      : max_bytes_(max_bytes), done_(std::move(done)) {}
+  AnswerSink(std::size_t max_bytes, std::function<void(Result<HttpClient::Answer>)> done,
+             std::function<void()> on_turn)
+      : max_bytes_(max_bytes), done_(std::move(done)), on_turn_(std::move(on_turn)) {}
+
+  void OnTurn() override {
+    if (on_turn_) on_turn_();
+  }
 
   bool OnHead(const HttpHead& head) override {
     answer_.head = head;
@@ -41,6 +46,7 @@ class AnswerSink : public HttpSink {
  private:
   std::size_t max_bytes_;
   std::function<void(Result<HttpClient::Answer>)> done_;
+  std::function<void()> on_turn_;
   HttpClient::Answer answer_;
   bool too_long_ = false;
 };
@@ -145,9 +151,11 @@ HttpClient::CallId HttpClient::Start(HttpCall call, std::shared_ptr<HttpSink> si
 void HttpClient::Cancel(CallId call) { impl_->Cancel(call); }
 
 HttpClient::CallId HttpClient::Get(HttpCall call, std::size_t max_bytes,
-                                   std::function<void(Result<Answer>)> done) {
+                                   std::function<void(Result<Answer>)> done,
+                                   std::function<void()> on_turn) {
   call.small = true;
-  return impl_->Start(std::move(call), std::make_shared<AnswerSink>(max_bytes, std::move(done)));
+  return impl_->Start(std::move(call),
+                      std::make_shared<AnswerSink>(max_bytes, std::move(done), std::move(on_turn)));
 }
 
 }  // namespace shoal::fetch

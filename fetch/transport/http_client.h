@@ -30,7 +30,8 @@ class HttpSink {
  public:
   virtual ~HttpSink() = default;
   // Its turn has come: until now it waited for other calls to the same host to end, and none of
-  // its limits of time ran. Not told of a call that ends while it waits.
+  // its limits of time ran; or a peer was being dialled, for no longer than that usually takes
+  // (DialPatience). Not told of a call that ends while it waits.
   virtual void OnTurn() {}
   // The final answer's head. False stops the transfer (OnDone gets kCancelled).
   virtual bool OnHead(const HttpHead& head) = 0;
@@ -106,7 +107,8 @@ class HttpClient {
   ~HttpClient();  // cancels what runs
 
   CallId Start(HttpCall call, std::shared_ptr<HttpSink> sink);
-  // OnDone(kCancelled) follows unless it was over.
+  // OnDone(kCancelled) follows unless it was over. Its connection is kept where that is cheap: a
+  // dial to a peer goes on, and a short answer that is due soon is read.
   void Cancel(CallId call);
 
   // A whole small answer. `done` is called on a data thread.
@@ -115,7 +117,9 @@ class HttpClient {
     std::string body;
   };
   // Errors besides HttpSink's: kExhausted when the body is longer than max_bytes.
-  CallId Get(HttpCall call, std::size_t max_bytes, std::function<void(Result<Answer>)> done);
+  // on_turn: see HttpSink.
+  CallId Get(HttpCall call, std::size_t max_bytes, std::function<void(Result<Answer>)> done,
+             std::function<void()> on_turn = {});
 
  private:
   class Impl;

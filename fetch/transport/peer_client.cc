@@ -14,8 +14,9 @@ constexpr std::size_t kPeersBytesMax = 512 << 10;
 constexpr std::size_t kPeersMax = 100;
 constexpr std::size_t kSmallAnswerBytesMax = 1024;
 constexpr Duration kAnswerTime = std::chrono::seconds(5);
-// Whoever asks a swarm waits far shorter; a later answer still names members.
-constexpr Duration kSwarmTime = std::chrono::seconds(1);
+// Whoever asks a swarm waits far shorter, and does not ask again meanwhile; a later answer still
+// names members.
+constexpr Duration kSwarmTime = std::chrono::seconds(2);
 
 }  // namespace
 
@@ -164,7 +165,7 @@ void PeerClient::AskSwarm(const PeerId& peer, const index::Endpoint& endpoint,
   call.method = "POST";
   call.url = PeerUrl(peer, endpoint, path);
   call.peer = HttpCall::ToPeer{endpoint, peer};
-  call.connect_timeout = call.stall_timeout = call.total_timeout = kSwarmTime;
+  call.connect_timeout = call.stall_timeout = kSwarmTime;
   client_.Get(std::move(call), index::kSwarmAnswerBytesMax, [done = std::move(done)](auto answer) {
     if (!answer) return done(answer.error());
     if (answer->head.status != 200) {

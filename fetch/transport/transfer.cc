@@ -178,13 +178,15 @@ void Transfer::Do(const FetchMap& action) {
   call.peer = HttpCall::ToPeer{*endpoint, action.peer};
   Call& entry = calls_[action.id];
   entry.peer = action.peer;
+  entry.map_waits = std::make_shared<std::atomic<bool>>(true);
   entry.peer_call = ports_.client.Get(
       std::move(call), kMapBytesMax,
       [self = shared_from_this(), id = action.id, peer = action.peer](auto answer) {
         self->ports_.loop.Post([self, id, peer, answer = std::move(answer)]() mutable {
           self->OnMapAnswer(id, peer, std::move(answer));
         });
-      });
+      },
+      [waits = entry.map_waits] { waits->store(false, std::memory_order_relaxed); });
 }
 
 void Transfer::OnMapAnswer(RequestId id, const PeerId& peer, Result<HttpClient::Answer> answer) {
@@ -585,13 +587,16 @@ void Transfer::NoteDiskError(const Error& error) {
 
 void Transfer::PollReceivers() {
   for (auto& [id, call] : calls_) {
-    if (!call.receiver) continue;
-    if (call.receiver->waiting()) {
+    const bool waits = call.receiver
+                           ? call.receiver->waiting()
+                           : call.map_waits && call.map_waits->load(std::memory_order_relaxed);
+    if (waits) {
       DownloadActions actions;
       download_.OnWaiting(ports_.loop.Now(), id, actions);
       for (auto& action : actions) queue_.push_back(std::move(action));
       continue;
     }
+    if (!call.receiver) continue;
     const std::int64_t received = call.receiver->received();
     if (received == call.seen) continue;
     const Bytes count(received - std::exchange(call.seen, received));

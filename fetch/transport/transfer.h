@@ -4,6 +4,7 @@
 // partial blob wait, in order, until it is open.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
@@ -117,9 +118,10 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
     std::optional<HttpClient::CallId> peer_call;
     std::optional<UpstreamPort::CallId> upstream_call;
     std::optional<PeerId> peer;
-    std::optional<HeldChain> held;            // of a map: what its answer may leave out
-    std::shared_ptr<PieceReceiver> receiver;  // not for maps
-    std::int64_t seen = 0;                    // of receiver->received()
+    std::optional<HeldChain> held;                 // of a map: what its answer may leave out
+    std::shared_ptr<std::atomic<bool>> map_waits;  // of a map: not its turn yet
+    std::shared_ptr<PieceReceiver> receiver;       // not for maps
+    std::int64_t seen = 0;                         // of receiver->received()
   };
 
   using Event = std::function<void(Time, DownloadActions&)>;

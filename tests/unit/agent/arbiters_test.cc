@@ -21,7 +21,8 @@ class ArbitersTest : public ::testing::Test {
   void Make(bool server) {
     Arbiters::Ports ports{loop_, PeerNo(0), [this](const Digest&) { return living_; },
                           [this](const PeerId& peer, const index::SwarmAsk&, Arbiters::Done done) {
-                            asked_.emplace(peer, std::move(done));
+                            ++askings_;
+                            asked_.insert_or_assign(peer, std::move(done));
                           },
                           nullptr};
     if (server) {
@@ -31,10 +32,10 @@ class ArbitersTest : public ::testing::Test {
     }
     arbiters_ = std::make_unique<Arbiters>(std::move(ports));
   }
-  void Ask() {
-    loop_.Ask([this] {
+  void Ask(bool whole = false) {
+    loop_.Ask([this, whole] {
       arbiters_->Ask(
-          {.peer = PeerNo(0), .wants_lead = true},
+          {.peer = PeerNo(0), .wants_lead = true, .whole = whole, .progress = askings_},
           [this](const std::vector<PeerId>& peers) {
             met_.insert(met_.end(), peers.begin(), peers.end());
           },
@@ -72,6 +73,7 @@ class ArbitersTest : public ::testing::Test {
   Arbiters::Done server_;
   std::unique_ptr<Arbiters> arbiters_;
   std::vector<PeerId> met_;
+  int askings_ = 0;
   int done_ = 0;
   std::optional<index::SwarmAnswer> answer_;
 };
@@ -139,6 +141,32 @@ TEST_F(ArbitersTest, AWordThatComesAfterAllWereSilentCounts) {
   EXPECT_EQ(done_, 2);
   ASSERT_TRUE(answer_);
   EXPECT_EQ(answer_->lead, PeerNo(300));
+}
+
+TEST_F(ArbitersTest, TheSameIsNotSaidAgainToOneThatHasNotAnswered) {
+  AskOthers();
+  const auto ranked = Ranked();
+  Answer(asked_.at(ranked[1]), Says(201));
+  loop_.Advance(kSilencePatience);
+  ASSERT_EQ(done_, 1);
+  ASSERT_EQ(askings_, 3);
+  Ask();
+  EXPECT_EQ(askings_, 4) << "the one that has answered";
+  Answer(asked_.at(ranked[1]), Says(201));
+  EXPECT_EQ(done_, 1) << "the best may still answer";
+  Answer(asked_.at(ranked[0]), Says(200));
+  ASSERT_EQ(done_, 2) << "what it was asked before counts";
+  EXPECT_EQ(answer_->lead, PeerNo(200));
+  Ask();
+  EXPECT_EQ(askings_, 6) << "those two, and not the third";
+}
+
+TEST_F(ArbitersTest, SomethingElseIsSaidAtOnce) {
+  AskOthers();
+  Ask(true);
+  EXPECT_EQ(askings_, 6);
+  Answer(asked_.at(Ranked()[0]), Says(200));
+  EXPECT_EQ(done_, 1);
 }
 
 TEST_F(ArbitersTest, NobodyAnswers) {

@@ -47,6 +47,21 @@ TEST(CallQueueTest, AFullLaneDoesNotHoldOthersUp) {
   EXPECT_EQ(Starts(queue), (Ids{1, 5}));
 }
 
+TEST(CallQueueTest, FewOfALaneDialAtOnce) {
+  CallQueue queue(10);
+  for (CallQueue::Id id = 1; id <= 6; ++id) EXPECT_TRUE(queue.Add(id, "a", 8));
+  EXPECT_TRUE(queue.Add(7, "b", 8));
+  for (int dials = 0; dials < CallQueue::kDialsMax; ++dials) queue.Dials(*queue.Next());
+  EXPECT_EQ(Starts(queue), (Ids{7})) << "other hosts do not wait for them";
+  queue.DialEnds(1);
+  queue.DialEnds(1);
+  queue.Dials(*queue.Next());
+  EXPECT_EQ(Starts(queue), Ids{});
+  queue.Remove(2);  // while it dials
+  EXPECT_EQ(Starts(queue), (Ids{4, 5, 6}));
+  queue.DialEnds(99);
+}
+
 TEST(CallQueueTest, TheOldestGoesFirstWhenAllTogetherAreTooMany) {
   CallQueue queue(2);
   EXPECT_TRUE(queue.Add(1, "a", 8));

@@ -60,8 +60,10 @@ class ScriptServer {
  public:
   using Script = std::function<ScriptReply(const SeenRequest&)>;
 
-  explicit ScriptServer(Script script, std::shared_ptr<SSL_CTX> tls = nullptr)
-      : script_(std::move(script)), tls_(std::move(tls)) {
+  // before_tls: called for each connection before its handshake, with its number.
+  explicit ScriptServer(Script script, std::shared_ptr<SSL_CTX> tls = nullptr,
+                        std::function<void(int)> before_tls = nullptr)
+      : script_(std::move(script)), tls_(std::move(tls)), before_tls_(std::move(before_tls)) {
     listen_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -122,6 +124,7 @@ class ScriptServer {
     pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
     SSL* ssl = nullptr;
     if (tls_) {
+      if (before_tls_) before_tls_(number);
       ssl = SSL_new(tls_.get());
       SSL_set_fd(ssl, fd);
     }
@@ -197,6 +200,7 @@ class ScriptServer {
 
   Script script_;
   std::shared_ptr<SSL_CTX> tls_;
+  std::function<void(int)> before_tls_;
   int listen_ = -1;
   std::uint16_t port_ = 0;
   std::thread acceptor_;

@@ -1,0 +1,213 @@
+// What becomes of connections to peers whose handshakes take long, and of those that nobody waits
+// for any more.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <thread>
+
+#include "fetch/transport/http_client.h"
+#include "tests/unit/fetch/adapters/http_probe.h"
+#include "tests/unit/fetch/adapters/test_identity.h"
+#include "tests/unit/support/script_server.h"
+
+namespace shoal::fetch {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using test::ScriptReply;
+using test::ScriptServer;
+using test::SeenRequest;
+using Got = Result<HttpClient::Answer>;
+
+template <class Condition>
+bool Becomes(const Condition& condition) {
+  const auto until = std::chrono::steady_clock::now() + kTestPatience;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    std::this_thread::sleep_for(milliseconds(2));
+  }
+  return true;
+}
+
+// A gate that holds whoever comes while it is shut.
+class Latch {
+ public:
+  void Open() {
+    if (!std::exchange(open_, true)) promise_.set_value();
+  }
+  void Wait() const { future_.wait(); }
+
+ private:
+  bool open_ = false;
+  std::promise<void> promise_;
+  std::shared_future<void> future_{promise_.get_future().share()};
+};
+
+// Handshakes and answers wait at their gates.
+class HttpClientDialTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    HttpClient::Options options;
+    options.threads = 1;
+    options.identity = TestIdentity(1);
+    client_ = std::move(HttpClient::Start(options)).value();
+    server_.emplace(
+        [this](const SeenRequest& request) {
+          if (request.target == "/slow") answers_.Wait();
+          return ScriptReply{test::Answer(200, request.target)};
+        },
+        TestIdentity(2).ServerContext(),
+        [this](int /*number*/) {
+          ++handshakes_;
+          gate_.load()->Wait();
+        });
+  }
+  void TearDown() override {
+    shut_.Open();
+    answers_.Open();
+    client_.reset();
+    server_.reset();
+  }
+
+  HttpCall Call(std::string_view path) const {
+    HttpCall call;
+    const PeerId peer = TestIdentity(2).id();
+    call.peer = HttpCall::ToPeer{{"127.0.0.1", server_->port()}, peer};
+    call.url = PeerUrl(peer, call.peer->endpoint, path);
+    call.connect_timeout = kTestPatience;
+    return call;
+  }
+  HttpClient::CallId Start(HttpCall call, std::promise<Got>& into,
+                           std::function<void()> on_turn = {}) {
+    return client_->Get(
+        std::move(call), 1000, [&into](Got got) { into.set_value(std::move(got)); },
+        std::move(on_turn));
+  }
+  Got Get(std::string_view path) {
+    std::promise<Got> promise;
+    Start(Call(path), promise);
+    return promise.get_future().get();
+  }
+  void ExpectCancelled(HttpClient::CallId id, std::promise<Got>& promise) {
+    client_->Cancel(id);
+    const Got got = promise.get_future().get();
+    ASSERT_FALSE(got.ok());
+    EXPECT_EQ(got.error().code, Code::kCancelled);
+  }
+  // Makes dials known to take about this.
+  void DialSlowly(Duration took) {
+    gate_ = &shut_;
+    std::promise<Got> promise;
+    Start(Call("/first"), promise);
+    ASSERT_TRUE(Becomes([this] { return handshakes_ == 1; }));
+    std::this_thread::sleep_for(took);
+    shut_.Open();
+    ASSERT_TRUE(promise.get_future().get().ok());
+  }
+
+  Latch shut_;
+  Latch answers_;
+  std::atomic<int> handshakes_ = 0;
+  std::atomic<Latch*> gate_ = &shut_;
+  std::optional<ScriptServer> server_;
+  std::unique_ptr<HttpClient> client_;
+};
+
+TEST_F(HttpClientDialTest, ADialGoesOnWhenNobodyWaitsForIt) {
+  std::promise<Got> promise;
+  const auto id = Start(Call("/first"), promise);
+  ASSERT_TRUE(Becomes([this] { return handshakes_ == 1; }));
+  ExpectCancelled(id, promise);
+  shut_.Open();
+  ASSERT_TRUE(Becomes([this] { return server_->Count("/first") == 1; }));
+  ASSERT_TRUE(Get("/second").ok());
+  EXPECT_EQ(handshakes_, 1) << "its connection was kept";
+}
+
+TEST_F(HttpClientDialTest, ALongAnswerThatNobodyWaitsForIsNotAskedFor) {
+  class Sink : public HttpSink {
+   public:
+    bool OnHead(const HttpHead& /*head*/) override { return true; }
+    bool OnBytes(ByteSpan /*bytes*/) override { return true; }
+    void OnDone(Status status) override { done.set_value(std::move(status)); }
+    std::promise<Status> done;
+  };
+  const auto sink = std::make_shared<Sink>();
+  const auto id = client_->Start(Call("/long"), sink);
+  ASSERT_TRUE(Becomes([this] { return handshakes_ == 1; }));
+  client_->Cancel(id);
+  EXPECT_EQ(sink->done.get_future().get().error().code, Code::kCancelled);
+  shut_.Open();
+  ASSERT_TRUE(Get("/second").ok());
+  EXPECT_EQ(server_->Count("/long"), 0);
+}
+
+TEST_F(HttpClientDialTest, AShortAnswerThatIsDueSoonIsReadForItsConnection) {
+  shut_.Open();
+  std::promise<Got> promise;
+  HttpCall call = Call("/slow");
+  call.stall_timeout = seconds(2);
+  const auto id = Start(std::move(call), promise);
+  ASSERT_TRUE(Becomes([this] { return server_->Count("/slow") == 1; }));
+  ExpectCancelled(id, promise);
+  answers_.Open();
+  // The answer may be on its way still when it is asked first.
+  ASSERT_TRUE(Becomes([this] {
+    const int before = handshakes_;
+    return Get("/next").ok() && handshakes_ == before && server_->seen().back().connection == 0;
+  }));
+}
+
+TEST_F(HttpClientDialTest, AnAnswerThatMayBeHeldBackForLongIsNotWaitedFor) {
+  shut_.Open();
+  std::promise<Got> promise;
+  HttpCall call = Call("/slow");
+  call.stall_timeout = seconds(12);
+  const auto id = Start(std::move(call), promise);
+  ASSERT_TRUE(Becomes([this] { return server_->Count("/slow") == 1; }));
+  ExpectCancelled(id, promise);
+  answers_.Open();
+  ASSERT_TRUE(Get("/next").ok());
+  EXPECT_EQ(server_->seen().back().connection, 1);
+}
+
+TEST_F(HttpClientDialTest, ItIsACallsTurnOnceItsDialTakesLongerThanTheyDo) {
+  DialSlowly(milliseconds(300));
+  Latch never;
+  gate_ = &never;
+  std::atomic<bool> turn = false;
+  std::promise<Got> promise;
+  HttpCall call = Call("/second");
+  call.fresh = true;
+  const auto id = Start(std::move(call), promise, [&turn] { turn = true; });
+  ASSERT_TRUE(Becomes([this] { return handshakes_ == 2; }));
+  std::this_thread::sleep_for(milliseconds(150));
+  EXPECT_FALSE(turn) << "dials take 300 ms";
+  EXPECT_TRUE(Becomes([&turn] { return turn.load(); })) << "but not for ever";
+  ExpectCancelled(id, promise);
+  never.Open();
+  ASSERT_TRUE(Becomes([this] { return server_->Count("/second") == 1; }));
+}
+
+TEST_F(HttpClientDialTest, FewDialToAPeerAtOnceWhereThatTakesLong) {
+  DialSlowly(milliseconds(400));
+  Latch later;
+  gate_ = &later;
+  std::array<std::promise<Got>, 5> promises;
+  for (auto& promise : promises) {
+    HttpCall call = Call("/more");
+    call.fresh = true;
+    Start(std::move(call), promise);
+  }
+  ASSERT_TRUE(Becomes([this] { return handshakes_ == 3; }));
+  std::this_thread::sleep_for(milliseconds(150));
+  EXPECT_EQ(handshakes_, 3) << "two of them";
+  later.Open();
+  for (auto& promise : promises) EXPECT_TRUE(promise.get_future().get().ok());
+  EXPECT_EQ(handshakes_, 6);
+}
+
+}  // namespace
+}  // namespace shoal::fetch
