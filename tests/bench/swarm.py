@@ -47,8 +47,8 @@ def bench(arguments=()):
     os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     say("A network namespace for each host, all on this machine; veth and a bridge; tbf on both "
         "ends of each link")
-    say("(burst 256k, latency 20ms); congestion control cubic; files in memory (/dev/shm). Shoal, "
-        "libtorrent, registry")
+    say("(burst 256k, latency 20ms); congestion control cubic; files in memory (/dev/shm), in pages "
+        "that were written just before. Shoal, libtorrent, registry")
     say(f"and clients alike run at priority {PRIORITY} (autogroup). T0 = bits of the blob / link "
         "rate; with the headers of")
     say("Ethernet, IP and TCP one host alone needs 1.045 T0. In blobs: 'upstream' is what the "
