@@ -9,6 +9,7 @@ from rig.agent import upstream
 from rig.identity import base64url
 from rig.image import make_image
 from rig.liar import chain_states, piece_of
+from rig.process import wait_until
 
 IMAGE = make_image("team/app", layer_sizes=(12 << 20,))
 LAYER = IMAGE.layers[1]
@@ -314,7 +315,8 @@ def test_inventories_that_lie_do_no_harm(rig, liar):
     registry.stop()
     assert a.get_blob(registry, IMAGE, LAYER, timeout=60).body == LAYER.data
     for name, peer in zip(KEYS, peers):
-        assert any("/keys" in path for path in peer.requests), f"{name} was never asked"
+        wait_until(f"{name} is asked", lambda peer=peer: any("/keys" in path
+                                                             for path in peer.requests))
         assert len(peer.requests) < 400, f"{name} is asked without end"
 
 
