@@ -21,6 +21,7 @@ struct Arbiters::Round {
 };
 
 struct Arbiters::UnderWay {
+  Time since;
   index::SwarmAsk ask;
   std::shared_ptr<Round> round;  // the newest that goes by its answer
   std::size_t rank;              // there
@@ -44,12 +45,14 @@ Arbiters::Arbiters(Ports ports)
 void Arbiters::Send(const std::optional<PeerId>& to, const index::SwarmAsk& ask,
                     std::shared_ptr<Round> round, std::size_t rank) {
   std::shared_ptr<UnderWay>& last = (*under_way_)[{to, ask.digest}];
-  if (last && SaysTheSame(last->ask, ask)) {
+  const Time now = ports_.loop.Now();
+  const bool is_late = ask.wants_lead && last && now - last->since >= kRenewAgain;
+  if (last && SaysTheSame(last->ask, ask) && !is_late) {
     last->round = std::move(round);
     last->rank = rank;
     return;
   }
-  const auto own = std::make_shared<UnderWay>(UnderWay{ask, std::move(round), rank});
+  const auto own = std::make_shared<UnderWay>(UnderWay{now, ask, std::move(round), rank});
   last = own;
   Done done = [own, to, all = under_way_](std::optional<index::SwarmAnswer> answer) {
     const auto it = all->find({to, own->ask.digest});

@@ -25,6 +25,9 @@ inline constexpr Duration kSilencePatience = std::chrono::milliseconds(250);
 // whoever waits for a slot has time.
 inline constexpr Duration kSlotArbiterPatience = std::chrono::seconds(1);
 
+// A lead, or who wishes it, says so again after this though it has had no answer: a lease is short.
+inline constexpr Duration kRenewAgain = index::kLeadLease / 2;
+
 class Arbiters {
  public:
   using Met = std::function<void(std::vector<PeerId>)>;
@@ -53,7 +56,8 @@ class Arbiters {
   // once, and but for slots again for each answer that comes later from a better one: two hosts
   // that both lead, because the best arbiter was slow, should not do so until they ask again.
   // An arbiter that has not answered yet is not told the same once more: its answer is the newer
-  // asking's. Where all are slow, askings would only make them slower.
+  // asking's. Where all are slow, askings would only make them slower. Of the lead it is, after
+  // kRenewAgain.
   void Ask(const index::SwarmAsk& ask, Met met, Done done);
   [[nodiscard]] bool any(const Digest& digest) const {
     return has_server() || !ports_.living(digest).empty();

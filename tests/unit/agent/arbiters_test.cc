@@ -32,10 +32,10 @@ class ArbitersTest : public ::testing::Test {
     }
     arbiters_ = std::make_unique<Arbiters>(std::move(ports));
   }
-  void Ask(bool whole = false) {
-    loop_.Ask([this, whole] {
+  void Ask(bool whole = false, bool wants_lead = true) {
+    loop_.Ask([this, whole, wants_lead] {
       arbiters_->Ask(
-          {.peer = PeerNo(0), .wants_lead = true, .whole = whole, .progress = askings_},
+          {.peer = PeerNo(0), .wants_lead = wants_lead, .whole = whole, .progress = askings_},
           [this](const std::vector<PeerId>& peers) {
             met_.insert(met_.end(), peers.begin(), peers.end());
           },
@@ -159,6 +159,21 @@ TEST_F(ArbitersTest, TheSameIsNotSaidAgainToOneThatHasNotAnswered) {
   EXPECT_EQ(answer_->lead, PeerNo(200));
   Ask();
   EXPECT_EQ(askings_, 6) << "those two, and not the third";
+}
+
+TEST_F(ArbitersTest, WhoWishesTheLeadSaysSoAgainBeforeALeaseIsOver) {
+  AskOthers();
+  loop_.Advance(kRenewAgain - milliseconds(1));
+  Ask();
+  EXPECT_EQ(askings_, 3);
+  loop_.Advance(milliseconds(1));
+  Ask();
+  EXPECT_EQ(askings_, 6);
+  Ask(false, false);
+  EXPECT_EQ(askings_, 9) << "wishes it no more";
+  loop_.Advance(kRenewAgain * 2);
+  Ask(false, false);
+  EXPECT_EQ(askings_, 9) << "that can wait for an answer";
 }
 
 TEST_F(ArbitersTest, SomethingElseIsSaidAtOnce) {
