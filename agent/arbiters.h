@@ -56,8 +56,8 @@ class Arbiters {
   // once, and but for slots again for each answer that comes later from a better one: two hosts
   // that both lead, because the best arbiter was slow, should not do so until they ask again.
   // An arbiter that has not answered yet is not told the same once more: its answer is the newer
-  // asking's. Where all are slow, askings would only make them slower. Of the lead it is, after
-  // kRenewAgain.
+  // asking's. Where all are slow, more askings would only make them slower. Who wishes or keeps the
+  // lead does tell it again, after kRenewAgain.
   void Ask(const index::SwarmAsk& ask, Met met, Done done);
   [[nodiscard]] bool any(const Digest& digest) const {
     return has_server() || !ports_.living(digest).empty();
@@ -70,7 +70,7 @@ class Arbiters {
  private:
   struct Round;
   struct UnderWay;
-  // By whom is asked (nobody: the index server) and the digest.
+  // By who is asked (nullopt: the index server) and the digest.
   using UnderWays = std::map<std::pair<std::optional<PeerId>, Digest>, std::shared_ptr<UnderWay>>;
   [[nodiscard]] bool has_server() const {
     return ports_.ask_server && (!ports_.has_server || ports_.has_server());

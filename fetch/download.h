@@ -34,8 +34,8 @@
 //    up to kPenaltyMax). Any other failure of a peer is treated alike. A request that is older than
 //    that and far slower than what another holder of the piece would need (kSlowFactor), and than
 //    pieces usually take, is taken back too; its peer then has one request at a time for kSlowTime.
-//    While a request waits for its turn with us (OnWaiting) none of this applies, and nothing is
-//    given up.
+//    While a request waits for its turn with us (OnWaiting) none of this applies, and while one for
+//    bytes does, nothing is given up.
 // 5. A piece that fails verification bans its sender and costs that piece only. Chains that
 //    contradict each other are kept apart as candidates; one is gone by at a time. While there is
 //    a contradiction the last piece is asked early: it proves where its chain ends, and refutes

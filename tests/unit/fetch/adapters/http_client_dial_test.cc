@@ -114,6 +114,20 @@ class HttpClientDialTest : public testing::Test {
     Start(std::move(call), promise);
     EXPECT_FALSE(promise.get_future().get().ok());
   }
+  // Gives up a connected call whose answer is due within `stall`, and lets it come. Returns the
+  // number of the connection that the next call used.
+  int ConnectionAfterGivingUp(Duration stall) {
+    shut_.Open();
+    std::promise<Got> promise;
+    HttpCall call = Call("/slow");
+    call.stall_timeout = stall;
+    const auto id = Start(std::move(call), promise);
+    EXPECT_TRUE(Becomes([this] { return server_->Count("/slow") == 1; }));
+    ExpectCancelled(id, promise);
+    answers_.Open();
+    EXPECT_TRUE(Get("/next").ok());
+    return server_->seen().back().connection;
+  }
   // Makes dials known to take about this.
   void DialSlowly(Duration took) {
     gate_ = &shut_;
@@ -166,29 +180,11 @@ TEST_F(HttpClientDialTest, ALongAnswerThatNobodyWaitsForIsNotAskedFor) {
 }
 
 TEST_F(HttpClientDialTest, AShortAnswerThatIsDueSoonIsReadForItsConnection) {
-  shut_.Open();
-  std::promise<Got> promise;
-  HttpCall call = Call("/slow");
-  call.stall_timeout = seconds(2);
-  const auto id = Start(std::move(call), promise);
-  ASSERT_TRUE(Becomes([this] { return server_->Count("/slow") == 1; }));
-  ExpectCancelled(id, promise);
-  answers_.Open();
-  ASSERT_TRUE(Get("/next").ok());
-  EXPECT_EQ(server_->seen().back().connection, 0) << "its connection was kept";
+  EXPECT_EQ(ConnectionAfterGivingUp(seconds(2)), 0) << "it was kept";
 }
 
 TEST_F(HttpClientDialTest, AnAnswerThatMayBeHeldBackForLongIsNotWaitedFor) {
-  shut_.Open();
-  std::promise<Got> promise;
-  HttpCall call = Call("/slow");
-  call.stall_timeout = seconds(12);
-  const auto id = Start(std::move(call), promise);
-  ASSERT_TRUE(Becomes([this] { return server_->Count("/slow") == 1; }));
-  ExpectCancelled(id, promise);
-  answers_.Open();
-  ASSERT_TRUE(Get("/next").ok());
-  EXPECT_EQ(server_->seen().back().connection, 1);
+  EXPECT_EQ(ConnectionAfterGivingUp(seconds(12)), 1);
 }
 
 TEST_F(HttpClientDialTest, ItIsACallsTurnOnceItsDialTakesLongerThanTheyDo) {
