@@ -140,10 +140,10 @@ void Chain::Clear(PieceIndex i) {
   known_ = std::min(known_, i.value);
 }
 
-ByteVector Chain::Encode() const {
+ByteVector Chain::Encode(std::int32_t from) const {
   ByteVector bytes;
-  bytes.reserve(static_cast<std::size_t>(known_ - 1) * kStateBytes);
-  for (std::int32_t i = 1; i < known_; ++i) {
+  bytes.reserve(static_cast<std::size_t>(std::max(known_ - from, 0)) * kStateBytes);
+  for (std::int32_t i = from; i < known_; ++i) {
     const ChainState& state = states_[static_cast<std::size_t>(i)];
     bytes.insert(bytes.end(), state.begin(), state.end());
   }

@@ -65,8 +65,9 @@ class Chain {
   // How many states both know without a gap and alike, from the first one on.
   [[nodiscard]] std::int32_t CommonPrefix(const Chain& other) const;
 
-  // The first known_prefix() states but the first, 32 bytes each: how a chain travels.
-  [[nodiscard]] ByteVector Encode() const;
+  // The states before pieces `from` to known_prefix()-1, 32 bytes each: how a chain travels. from
+  // is at least 1.
+  [[nodiscard]] ByteVector Encode(std::int32_t from = 1) const;
   // Errors: kInvalid when the length is no multiple of 32 or too long for the geometry.
   static Result<Chain> Decode(Geometry geometry, ByteSpan states);
 

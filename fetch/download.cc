@@ -326,6 +326,9 @@ void Download::OnBusy(Time now, RequestId id, Duration retry, const std::vector<
 void Download::OnMap(Time now, RequestId id, const HolderMap& map, DownloadActions& out) {
   impl_->Run(now, out, [&] { impl_->OnMap(id, map); });
 }
+void Download::OnNews(Time now, const PeerId& peer, const HolderMap& map, DownloadActions& out) {
+  impl_->Run(now, out, [&] { impl_->OnNews(peer, map); });
+}
 void Download::OnUpstreamSize(Time now, RequestId id, Bytes size, DownloadActions& out) {
   impl_->Run(now, out, [&] { impl_->OnUpstreamSize(id, size); });
 }

@@ -115,6 +115,7 @@ struct FetchPieces {
   PieceIndex first;
   std::int32_t count;
   std::vector<PieceIndex> options;  // only with count 1
+  std::int32_t known = 0;  // pieces of it that we know it has: it may tell of more (OnNews)
 };
 // Ask the upstream for bytes from piece `first` on: to the end, or for `count` pieces if given.
 struct FetchUpstream {
@@ -216,6 +217,9 @@ class Download {
 
   // The answer to a FetchMap; ends that request.
   void OnMap(Time now, RequestId id, const HolderMap& map, DownloadActions& out);
+  // What a holder told of itself beside the answer to another request. Nothing when it tells of no
+  // more pieces than we know it has.
+  void OnNews(Time now, const PeerId& peer, const HolderMap& map, DownloadActions& out);
   // The holder sends this piece, of those that were asked for.
   void OnChosen(Time now, RequestId id, PieceIndex piece, DownloadActions& out);
   // The holder has no slot; ends the request. others: whom it named instead.

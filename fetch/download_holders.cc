@@ -193,8 +193,10 @@ void Download::Impl::AskMap(int at, std::int32_t known) {
   const Duration wait = known > 0 ? kMapWait : Duration(0);
   Request& request = NewRequest(Request::Kind::kMap, at, limits_.stall + wait);
   Holder& holder = holders_[at];
+  request.known = known;
   holder.map_request = request.id;
   holder.map_sent = now_;
+  holder.overtaken = false;
   Emit(FetchMap{request.id, holder.id, known});
 }
 
@@ -202,11 +204,30 @@ void Download::Impl::OnMap(RequestId id, const HolderMap& map) {
   const auto found = requests_.find(id);
   if (found == requests_.end() || found->second.kind != Request::Kind::kMap) return;
   const int at = found->second.holder;
+  const std::int32_t known = found->second.known;
   Close(id);
-  TakeMap(at, map);
+  Holder& holder = holders_[at];
+  if (!holder.overtaken || map.have.count() >= holder.known) return TakeMap(at, map, known);
+  // It was written before the news that we have.
+  holder.map_at = std::max(now_, holder.map_sent + MapPause(holder));
+  WakeAt(holder.map_at);
 }
 
-void Download::Impl::TakeMap(int at, const HolderMap& map) {
+void Download::Impl::OnNews(const PeerId& peer, const HolderMap& map) {
+  const int at = FindHolder(peer);
+  if (at < 0) return;
+  Holder& holder = holders_[at];
+  if (holder.state != Holder::State::kHolding || holder.dispute) return;
+  if (map.have.count() <= holder.known) return;
+  if (holder.map_request == 0) {
+    holder.map_sent = now_;
+  } else {
+    holder.overtaken = true;
+  }
+  TakeMap(at, map, holder.known);
+}
+
+void Download::Impl::TakeMap(int at, const HolderMap& map, std::int32_t known) {
   Holder& holder = holders_[at];
   const Geometry& geometry = map.chain.geometry();
   if (geometry.blob() == Bytes(0) || map.have.size() != geometry.count()) {
@@ -236,7 +257,7 @@ void Download::Impl::TakeMap(int at, const HolderMap& map) {
     }
     for (const RequestId id : stale) Cancel(id);
   }
-  const bool grew = map.have.count() > holder.known;
+  const bool grew = map.have.count() > known;
   room_changed_ |= holder.known == 0 || map.have.count() == 0;
   const PieceIndex last = geometry.last();
   holder.vouched = map.chain.known_prefix();

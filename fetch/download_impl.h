@@ -126,9 +126,10 @@ struct Holder {
   State state = State::kQueued;
   bool counted = false;  // in the picker's availability
   bool claims_last = false;
-  bool member = false;   // it fetches the blob too, as far as we heard
-  bool excused = false;  // it had changed its mind once
-  bool grew = false;     // its last map had more than the one before
+  bool member = false;     // it fetches the blob too, as far as we heard
+  bool excused = false;    // it had changed its mind once
+  bool grew = false;       // its last map had more than the one before
+  bool overtaken = false;  // the map that is being asked: news came meanwhile
   int asked_pieces = 0;
   std::int32_t useful = 0;   // of those that it can give, while counted, the ones that we lack
   std::int32_t known = 0;    // pieces its last map listed
@@ -157,9 +158,10 @@ struct Request {
   std::vector<PieceIndex> marked;
   // Pieces that may come instead of the one marked; marked asked in the picker, until OnChosen.
   std::vector<PieceIndex> options;
-  PieceIndex next;     // upstream: the piece it is at; of a run the first one
-  PieceIndex end;      // where its run ends
-  bool sized = false;  // upstream: OnUpstreamSize came
+  PieceIndex next;         // upstream: the piece it is at; of a run the first one
+  PieceIndex end;          // where its run ends
+  std::int32_t known = 0;  // of a map: what we knew of it
+  bool sized = false;      // upstream: OnUpstreamSize came
   Time asked_at{};
   Time last_byte{};
   std::optional<Time> waited_at;  // it had not been sent yet
@@ -184,6 +186,7 @@ class Download::Impl {
   void OnChosen(RequestId id, PieceIndex piece);
   void OnBusy(RequestId id, Duration retry, const std::vector<PeerId>& others);
   void OnMap(RequestId id, const HolderMap& map);
+  void OnNews(const PeerId& peer, const HolderMap& map);
   void OnUpstreamSize(RequestId id, Bytes size);
   void OnWaiting(RequestId id);
   // Returns whether there is something to decide after it.
@@ -262,7 +265,8 @@ class Download::Impl {
   void AskMap(int holder, std::int32_t known);
   // We could ask for more pieces than our holders are known to have: their maps are asked sooner.
   void HurryMaps();
-  void TakeMap(int holder, const HolderMap& map);
+  // known: pieces that we knew it had when it was asked.
+  void TakeMap(int holder, const HolderMap& map, std::int32_t known);
   [[nodiscard]] Duration MapPause(const Holder& holder) const;
   void OnMapFailed(const Request& request, const Error& error);
   void Penalize(int holder, const Error& error);

@@ -105,7 +105,10 @@ bool Download::Impl::AskHolder(int at) {
   holder.asked_pieces += run->count;
   asked_pieces_ += run->count;
   if (!choice->exact && run->count == 1) AddOptions(request);
-  Emit(FetchPieces{request.id, holder.id, run->first, run->count, request.options});
+  // One whose map is being asked tells there.
+  const bool may_tell = holder.map_request == 0 && holder.map_at != kNever;
+  Emit(FetchPieces{request.id, holder.id, run->first, run->count, request.options,
+                   may_tell ? holder.known : 0});
   return true;
 }
 

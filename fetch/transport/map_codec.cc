@@ -29,8 +29,7 @@ Result<PieceMap> ReadHave(const Json& object, std::int32_t count) {
 std::string EncodeMap(const Chain& chain, const PieceMap& have, std::uint64_t epoch,
                       std::int32_t from) {
   const Geometry& geometry = chain.geometry();
-  const ByteVector states = chain.Encode();
-  const std::size_t skipped = std::min(states.size(), static_cast<std::size_t>(from - 1) * 32);
+  const std::int32_t first = std::min(from, chain.known_prefix());
   // Runs, bits and base64url need no escaping, and the chain may be long: written out by hand.
   std::string runs = have.ToRuns();
   std::string text = "{\"size\":" + std::to_string(geometry.blob().count()) +
@@ -40,9 +39,8 @@ std::string EncodeMap(const Chain& chain, const PieceMap& have, std::uint64_t ep
   } else {
     text += ",\"have\":\"" + runs;
   }
-  text += "\",\"epoch\":" + std::to_string(epoch) +
-          ",\"from\":" + std::to_string(skipped / 32 + 1) + ",\"chain\":\"" +
-          ToBase64Url(ByteSpan(states).subspan(skipped)) + "\"}";
+  text += "\",\"epoch\":" + std::to_string(epoch) + ",\"from\":" + std::to_string(first) +
+          ",\"chain\":\"" + ToBase64Url(chain.Encode(first)) + "\"}";
   return text;
 }
 

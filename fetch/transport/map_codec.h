@@ -1,6 +1,7 @@
 // The JSON of docs/PROTOCOL.md, "Maps".
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -9,6 +10,9 @@
 #include "fetch/download.h"
 
 namespace shoal::fetch {
+
+// A map that comes beside a piece is at most this long.
+inline constexpr std::size_t kNewsBytesMax = 4 << 10;
 
 // What an asker already has of a holder's chain: `epoch` says which life of it.
 struct HeldChain {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <utility>
 
 #include "base/json.h"
@@ -21,6 +22,7 @@ constexpr std::int64_t kMapWaitMsMax = 10'000;
 constexpr std::int64_t kRelayWaitMsMax = 60'000;  // of what is asked; RelayService bounds the wait
 constexpr std::int64_t kFirstMapWaitMs = 200;
 constexpr std::size_t kOptionsMax = 64;
+constexpr const char* kNoQuestion = "known, wait_ms, epoch and states must be numbers";
 // Below this zstd gains less than its frame costs.
 constexpr std::size_t kCompressFrom = 256;
 
@@ -343,23 +345,29 @@ void PeerServer::Swarm(const HttpRequest& request, const Digest& digest,
   });
 }
 
-void PeerServer::Map(const HttpRequest& request, const Digest& digest,
-                     HttpServer::Responder respond) {
+std::optional<PeerServer::MapQuestion> PeerServer::QuestionOf(const HttpRequest& request) {
   const auto known = QueryNumber(request.target, "known", 0);
   const auto wait_ms = QueryNumber(request.target, "wait_ms", 0);
   const auto epoch = QueryNumber(request.target, "epoch", 0);
   const auto states = QueryNumber(request.target, "states", 1);
   if (!known || !wait_ms || !epoch || !states || *known < 0 || *known > kPiecesMax ||
       *wait_ms < 0 || *states < 1 || *states > kPiecesMax) {
-    return respond(Refuse(400, "known, wait_ms, epoch and states must be numbers"));
+    return std::nullopt;
   }
-  const MapQuestion question{static_cast<std::int32_t>(*known),
-                             *known == 0 ? kFirstMapWaitMs : std::min(*wait_ms, kMapWaitMsMax),
-                             static_cast<std::uint64_t>(*epoch), static_cast<std::int32_t>(*states),
-                             TakesZstd(request)};
+  return MapQuestion{static_cast<std::int32_t>(*known),
+                     *known == 0 ? kFirstMapWaitMs : std::min(*wait_ms, kMapWaitMsMax),
+                     static_cast<std::uint64_t>(*epoch), static_cast<std::int32_t>(*states),
+                     TakesZstd(request)};
+}
+
+void PeerServer::Map(const HttpRequest& request, const Digest& digest,
+                     HttpServer::Responder respond) {
+  const auto asked = QuestionOf(request);
+  if (!asked) return respond(Refuse(400, kNoQuestion));
+  const MapQuestion question = *asked;
   if (!ports_.gate.may_share(*request.peer, digest)) return respond(Nothing(digest));
   auto live = ports_.fetcher.Find(digest);
-  if (live && *known > 0) return AnswerMap(live, question, std::move(respond));
+  if (live && question.known > 0) return AnswerMap(live, question, std::move(respond));
   // A first question: whoever asks fetches it too, and we may be about to.
   ports_.loop.Post([self = shared_from_this(), live, digest, peer = *request.peer, question,
                     respond = std::move(respond)]() mutable {
@@ -378,15 +386,20 @@ void PeerServer::Map(const HttpRequest& request, const Digest& digest,
   });
 }
 
+std::string PeerServer::MapFor(const LiveBlob& live, const PieceMap& have,
+                               const MapQuestion& question) {
+  // The epoch first: states that are taken back after it only make the answer longer.
+  const std::uint64_t epoch = live.chain_epoch();
+  const std::int32_t from = question.epoch == epoch ? question.states : 1;
+  return EncodeMap(live.chain(), have, epoch, from);
+}
+
 void PeerServer::AnswerMap(const std::shared_ptr<LiveBlob>& live, const MapQuestion& question,
                            HttpServer::Responder respond) {
   auto answer = [live, question, respond = std::move(respond)] {
     const PieceMap have = live->have();
     if (live->Failure()) return respond(Refuse(404, "it is not here any more"));
-    // The epoch first: states that are taken back after it only make the answer longer.
-    const std::uint64_t epoch = live->chain_epoch();
-    const std::int32_t from = question.epoch == epoch ? question.states : 1;
-    respond(JsonReply(EncodeMap(live->chain(), have, epoch, from), question.zstd));
+    respond(JsonReply(MapFor(*live, have, question), question.zstd));
   };
   // Once, whether pieces came or time is up. A first question waits for a first piece: it is being
   // hashed or is about to arrive, and "nothing yet" would only be asked again.
@@ -419,6 +432,8 @@ void PeerServer::Blob(const HttpRequest& request, const Digest& digest,
   if (!range) return respond(Refuse(400, "ask for one range, \"bytes=a-b\""));
   const auto options = ParseOptions(FindHeader(request.headers, "shoal-or"), geometry.count());
   if (!options) return respond(Refuse(400, "Shoal-Or must be a list of at most 64 pieces"));
+  const auto question = QuestionOf(request);
+  if (!question) return respond(Refuse(400, kNoQuestion));
   if (range->end > geometry.blob()) return respond(Refuse(416, "these pieces are not here"));
 
   const PieceIndex first = geometry.At(range->begin);
@@ -429,7 +444,7 @@ void PeerServer::Blob(const HttpRequest& request, const Digest& digest,
     if (!live->Covers(range->begin, range->end)) {
       return respond(Refuse(416, "these pieces are not here"));
     }
-    return SendRange(*request.peer, live, range->begin, range->end, {}, respond);
+    return SendRange(*request.peer, live, range->begin, range->end, {}, {}, respond);
   }
   std::vector<PieceIndex> wanted;
   if (live->Has(first)) wanted.push_back(first);
@@ -437,13 +452,22 @@ void PeerServer::Blob(const HttpRequest& request, const Digest& digest,
     if (piece != first && live->Has(piece)) wanted.push_back(piece);
   }
   if (wanted.empty()) return respond(Refuse(416, "these pieces are not here"));
+  // News travel with the pieces where they are short: the asker need not come for them.
+  HttpHeaders news;
+  if (const PieceMap have = live->have(); question->known > 0 && have.count() > question->known) {
+    std::string map = MapFor(*live, have, *question);
+    if (map.size() <= kNewsBytesMax) news.emplace_back("Shoal-Map", std::move(map));
+  }
   ports_.loop.Post([self = shared_from_this(), peer = *request.peer, live = std::move(live),
-                    wanted = std::move(wanted),
-                    respond = std::move(respond)] { self->Give(peer, live, wanted, respond); });
+                    wanted = std::move(wanted), news = std::move(news),
+                    respond = std::move(respond)]() mutable {
+    self->Give(peer, live, wanted, std::move(news), respond);
+  });
 }
 
 void PeerServer::Give(const PeerId& peer, const std::shared_ptr<LiveBlob>& live,
-                      const std::vector<PieceIndex>& wanted, const HttpServer::Responder& respond) {
+                      const std::vector<PieceIndex>& wanted, HttpHeaders news,
+                      const HttpServer::Responder& respond) {
   const Geometry& geometry = live->geometry();
   const auto given = desk_.OnAsk(ports_.loop.Now(), peer, live->digest(), geometry, wanted, 1,
                                  ports_.fetcher.Firsthand(live->digest()));
@@ -451,6 +475,7 @@ void PeerServer::Give(const PeerId& peer, const std::shared_ptr<LiveBlob>& live,
     HttpReply reply = Refuse(503, "all slots are taken; ask again, or ask others");
     const auto ms = std::chrono::ceil<std::chrono::milliseconds>(busy->retry).count();
     reply.headers.emplace_back("Shoal-Busy-Ms", std::to_string(ms));
+    std::ranges::move(news, std::back_inserter(reply.headers));
     std::string others;
     for (const PeerId& other : busy->others) {
       if (!ports_.gate.in_one_room(peer, other)) continue;
@@ -463,7 +488,7 @@ void PeerServer::Give(const PeerId& peer, const std::shared_ptr<LiveBlob>& live,
   const PieceIndex end = grant.first + grant.count;
   const Bytes begin = geometry.OffsetOf(grant.first);
   SendRange(
-      peer, live, begin, std::min(geometry.blob(), geometry.piece() * end.value),
+      peer, live, begin, std::min(geometry.blob(), geometry.piece() * end.value), std::move(news),
       [self = shared_from_this(), id = grant.id](Bytes sent) {
         if (id == 0) return;
         self->ports_.loop.Post(
@@ -473,7 +498,7 @@ void PeerServer::Give(const PeerId& peer, const std::shared_ptr<LiveBlob>& live,
 }
 
 void PeerServer::SendRange(const PeerId& peer, const std::shared_ptr<LiveBlob>& live, Bytes begin,
-                           Bytes end, std::function<void(Bytes)> sent,
+                           Bytes end, HttpHeaders news, std::function<void(Bytes)> sent,
                            const HttpServer::Responder& respond) {
   HttpReply reply;
   reply.status = 206;
@@ -481,6 +506,7 @@ void PeerServer::SendRange(const PeerId& peer, const std::shared_ptr<LiveBlob>& 
                    {"Content-Range", "bytes " + std::to_string(begin.count()) + "-" +
                                          std::to_string(end.count() - 1) + "/" +
                                          std::to_string(live->geometry().blob().count())}};
+  std::ranges::move(news, std::back_inserter(reply.headers));
   reply.body.push_back({"", live->file(), begin, end});
   reply.done = [&counters = ports_.counters, peer, sent = std::move(sent)](Bytes count,
                                                                            bool /*whole*/) {

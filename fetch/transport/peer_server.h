@@ -104,14 +104,20 @@ class PeerServer : public std::enable_shared_from_this<PeerServer> {
   void Keys(const HttpRequest& request, HttpServer::Responder respond);
   void Swarm(const HttpRequest& request, const Digest& digest, HttpServer::Responder respond);
   void Map(const HttpRequest& request, const Digest& digest, HttpServer::Responder respond);
+  // What a query says that its asker knows; nullopt when it is no such query.
+  static std::optional<MapQuestion> QuestionOf(const HttpRequest& request);
+  static std::string MapFor(const LiveBlob& live, const PieceMap& have,
+                            const MapQuestion& question);
   void AnswerMap(const std::shared_ptr<LiveBlob>& live, const MapQuestion& question,
                  HttpServer::Responder respond);
   void Blob(const HttpRequest& request, const Digest& digest, HttpServer::Responder respond);
   // On the loop.
   void Give(const PeerId& peer, const std::shared_ptr<LiveBlob>& live,
-            const std::vector<PieceIndex>& wanted, const HttpServer::Responder& respond);
+            const std::vector<PieceIndex>& wanted, HttpHeaders news,
+            const HttpServer::Responder& respond);
   void SendRange(const PeerId& peer, const std::shared_ptr<LiveBlob>& live, Bytes begin, Bytes end,
-                 std::function<void(Bytes)> sent, const HttpServer::Responder& respond);
+                 HttpHeaders news, std::function<void(Bytes)> sent,
+                 const HttpServer::Responder& respond);
 
   PeerServerPorts ports_;
   PeerRelaying relaying_;

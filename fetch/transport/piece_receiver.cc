@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "fetch/transport/map_codec.h"
+
 namespace shoal::fetch {
 namespace {
 
@@ -35,6 +37,7 @@ std::int64_t RangeStart(std::string_view value) {
 // The headers that a busy holder sends with its 503; see docs/PROTOCOL.md, "Bytes".
 constexpr std::string_view kBusyHeader = "shoal-busy-ms";
 constexpr std::string_view kTryHeader = "shoal-try";
+constexpr std::string_view kMapHeader = "shoal-map";
 constexpr std::size_t kTryMax = 16;
 constexpr std::size_t kBusyBytesMax = 4096;
 // TLS hands out 16 KiB at a time. What is written at once lies in the page cache in fewer and
@@ -72,12 +75,19 @@ bool PieceReceiver::Stop(Error error) {
 
 bool PieceReceiver::OnHead(const HttpHead& head) {
   if (head.status == 503) busy_ = ReadBusy(head);
+  if (busy_ || head.status == 206) TellNews(FindHeader(head.headers, kMapHeader));
   if (busy_) return true;  // its words for people are read and dropped: the connection is kept
   if (head.status != 206) return Stop(FromPeerStatus(head.status));
   if (!Choose(RangeStart(FindHeader(head.headers, "content-range")))) {
     return Stop({Code::kCorrupt, "the peer answered with another range"});
   }
   return Begin();
+}
+
+void PieceReceiver::TellNews(std::string_view map) {
+  if (!map.empty() && map.size() <= kNewsBytesMax && events_.on_news) {
+    events_.on_news(std::string(map));
+  }
 }
 
 // The holder sends what begins at `start`: the run, or one of its options.

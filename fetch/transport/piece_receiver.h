@@ -7,6 +7,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "fetch/chain.h"
@@ -40,6 +42,7 @@ struct ReceiverEvents {
   std::function<void(HashedPiece)> on_piece;
   std::function<void(PieceIndex)> on_chosen;
   std::function<void(HolderBusy)> on_busy;
+  std::function<void(std::string)> on_news;  // the map that a holder's answer brought along
   std::function<void(Status)> on_done;
   std::function<void(std::int64_t)> on_bytes;
 };
@@ -88,6 +91,7 @@ class PieceReceiver final : public HttpSink, public ByteSink {
   std::atomic<std::int64_t> received_{0};
   std::atomic<bool> waiting_{true};
 
+  void TellNews(std::string_view map);
   bool Choose(std::int64_t start);
 
   std::optional<Error> stopped_;

@@ -153,6 +153,14 @@ void Transfer::FailLater(RequestId id, Error error) {
   });
 }
 
+// What of a peer's chain its answer may leave out, for a query.
+std::string Transfer::Held(const PeerId& peer) const {
+  const auto held = held_.find(peer);
+  if (held == held_.end()) return {};
+  return "&epoch=" + std::to_string(held->second.epoch) +
+         "&states=" + std::to_string(held->second.chain.known_prefix());
+}
+
 void Transfer::Do(const FetchMap& action) {
   const auto endpoint = ports_.dial(action.peer, request_.digest);
   if (!endpoint) {
@@ -164,10 +172,7 @@ void Transfer::Do(const FetchMap& action) {
   HttpCall call;
   if (action.known > 0) {
     path += "?known=" + std::to_string(action.known) + "&wait_ms=" + std::to_string(kMapWaitMs);
-    if (const auto held = held_.find(action.peer); held != held_.end()) {
-      path += "&epoch=" + std::to_string(held->second.epoch) +
-              "&states=" + std::to_string(held->second.chain.known_prefix());
-    }
+    path += Held(action.peer);
     call.stall_timeout = std::chrono::milliseconds(kMapWaitMs + 2000);
   } else {
     call.stall_timeout = std::chrono::seconds(2);
@@ -241,6 +246,11 @@ ReceiverEvents Transfer::EventsFor(RequestId id, std::optional<PeerId> peer) {
   events.on_busy = [self, id](const HolderBusy& busy) {
     self->ports_.loop.Post([self, id, busy] { self->OnBusy(id, busy); });
   };
+  if (peer) {
+    events.on_news = [self, peer = *peer](std::string text) {
+      self->ports_.loop.Post([self, peer, text = std::move(text)] { self->OnNews(peer, text); });
+    };
+  }
   events.on_done = [self, id](const Status& status) {
     self->ports_.loop.Post([self, id, status] { self->OnCallDone(id, status); });
   };
@@ -282,7 +292,9 @@ void Transfer::Do(const FetchPieces& action) {
   const PieceIndex last = action.first + (action.count - 1);
   const Bytes end = geometry.OffsetOf(last) + geometry.LengthOf(last);
   HttpCall call;
-  call.url = PeerUrl(action.peer, *endpoint, "/p2p/v1/blobs/" + ToString(request_.digest));
+  std::string path = "/p2p/v1/blobs/" + ToString(request_.digest);
+  if (action.known > 0) path += "?known=" + std::to_string(action.known) + Held(action.peer);
+  call.url = PeerUrl(action.peer, *endpoint, path);
   call.headers = {{"Range", "bytes=" + std::to_string(geometry.OffsetOf(action.first).count()) +
                                 "-" + std::to_string(end.count() - 1)}};
   if (!action.options.empty()) call.headers.emplace_back("Shoal-Or", ListOf(action.options));
@@ -392,6 +404,16 @@ void Transfer::OnBusy(RequestId id, const HolderBusy& busy) {
   Feed([&](Time now, DownloadActions& out) {
     download_.OnBusy(now, id, busy.retry, busy.others, out);
   });
+}
+
+// What it tells on its own is only taken when it fits: its map, asked, will say what is wrong.
+void Transfer::OnNews(const PeerId& peer, const std::string& text) {
+  const auto held = held_.find(peer);
+  if (ended_ || held == held_.end()) return;
+  auto news = DecodeMap(text, &held->second);
+  if (!news || !(news->map.chain.geometry() == held->second.chain.geometry())) return;
+  held->second = HeldChain{news->epoch, news->map.chain};
+  Feed([&](Time now, DownloadActions& out) { download_.OnNews(now, peer, news->map, out); });
 }
 
 void Transfer::Do(const BanPeer& action) {

@@ -132,6 +132,7 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
   void Perform(const DownloadAction& action);
   void Do(const FetchMap& action);
   void Do(const FetchPieces& action);
+  [[nodiscard]] std::string Held(const PeerId& peer) const;
   void Do(const FetchUpstream& action);
   void Do(const CancelRequest& action);
   void Do(const ResolveHolders& action);
@@ -150,6 +151,7 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
   void OnMapAnswer(RequestId id, const PeerId& peer, Result<HttpClient::Answer> answer);
   void OnChosen(RequestId id, PieceIndex piece);
   void OnBusy(RequestId id, const HolderBusy& busy);
+  void OnNews(const PeerId& peer, const std::string& text);
   void TellLive(const std::shared_ptr<LiveBlob>& live);
   void OnHashed(RequestId id, const HashedPiece& piece);
   void OnCallDone(RequestId id, const Status& status);

@@ -54,6 +54,7 @@ void Fetches::Do(FetchId id, const fetch::FetchPieces& action) {
   ask.first = action.first;
   ask.count = action.count;
   ask.options = action.options;
+  ask.known = action.known;
   world_.Send(std::move(ask));
 }
 

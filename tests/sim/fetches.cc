@@ -179,6 +179,14 @@ void Fetches::OnMessage(const Message& message) {
       download.OnRequestFailed(now, request, *message.error, out);
     });
   }
+  if (message.map && message.kind != MessageKind::kMapAnswer) {
+    Feed(id, [&](auto& download, auto& out) {
+      download.OnNews(now, world_.hosts[message.from].id, *message.map, out);
+    });
+    fetch = Find(message.fetch);
+    open = fetch == nullptr ? nullptr : FindOpen(*fetch, request);
+    if (open == nullptr) return;
+  }
   switch (message.kind) {
     case MessageKind::kPieceHead:
       return Feed(id, [&](auto& download, auto& out) {

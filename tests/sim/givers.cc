@@ -44,6 +44,7 @@ void Givers::ReplyMap(const Message& ask, std::shared_ptr<const fetch::HolderMap
 }
 
 void Givers::OnMapAsk(const Message& ask) {
+  ++maps_;
   Host& host = world_.hosts[ask.to];
   if (host.lie != Lie::kHonest) return MapOfLiar(ask);
   if (const auto whole = host.whole.find(ask.blob); whole != host.whole.end()) {
@@ -178,6 +179,22 @@ bool Givers::Has(HostId host_id, BlobId blob, fetch::PieceIndex piece) const {
   return have != nullptr && piece.value < have->size() && have->Has(piece);
 }
 
+// What a host that fetches the blob has beyond what the asker of a piece knows of it.
+std::shared_ptr<const fetch::HolderMap> Givers::NewsFor(const Message& ask) {
+  const Host& host = world_.hosts[ask.to];
+  if (ask.known == 0 || host.lie != Lie::kHonest) return nullptr;
+  if (const auto whole = host.whole.find(ask.blob); whole != host.whole.end()) {
+    ++told_;
+    return whole->second->makes[kTrue].whole;
+  }
+  const auto found = host.fetching.find(ask.blob);
+  if (found == host.fetching.end()) return nullptr;
+  Fetch& fetch = (*world_.fetches)[found->second];
+  if (fetch.cut == nullptr || fetch.download->have().count() <= ask.known) return nullptr;
+  ++told_;
+  return world_.fetches->MapOf(fetch);
+}
+
 void Givers::OnPieceAsk(const Message& ask) {
   Fetch* asker = world_.fetches->Find(ask.fetch);
   if (asker == nullptr || Fetches::FindOpen(*asker, ask.request) == nullptr) return;
@@ -202,6 +219,7 @@ void Givers::OnPieceAsk(const Message& ask) {
   if (const auto* busy = std::get_if<fetch::UploadBusy>(&given)) {
     Message reply = AnswerTo(ask, MessageKind::kPieceBusy);
     reply.retry = busy->retry;
+    reply.map = NewsFor(ask);
     for (const PeerId& peer : busy->others) reply.hosts.push_back(world_.HostOf(peer));
     ++busy_;
     return world_.Send(std::move(reply));
@@ -219,6 +237,7 @@ void Givers::OnPieceAsk(const Message& ask) {
   answer.upload = grant.id;
   Message head = AnswerTo(ask, MessageKind::kPieceHead);
   head.first = grant.first;
+  head.map = NewsFor(ask);
   NextMark(Begin(answer, kUncapped));
   CheckSlots(host);
   world_.Send(std::move(head));

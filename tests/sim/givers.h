@@ -54,6 +54,9 @@ class Givers {
   // Asks for pieces, and those of them that were told "busy".
   [[nodiscard]] std::uint64_t asked() const { return asked_; }
   [[nodiscard]] std::uint64_t busy() const { return busy_; }
+  // Asks for maps, and answers about pieces that told of others.
+  [[nodiscard]] std::uint64_t maps() const { return maps_; }
+  [[nodiscard]] std::uint64_t told() const { return told_; }
   // Answers of holders that their askers took back in the middle.
   [[nodiscard]] std::uint64_t taken_back() const { return taken_back_; }
 
@@ -84,6 +87,7 @@ class Givers {
   void ReplyMap(const Message& ask, std::shared_ptr<const fetch::HolderMap> map);
   void Refuse(const Message& ask, MessageKind kind, Error error);
   void MapOfLiar(const Message& ask);
+  std::shared_ptr<const fetch::HolderMap> NewsFor(const Message& ask);
   void Hold(const Message& ask, FetchId id, bool first);
   void PlanLine(std::uint32_t line);
   // Takes it out of its line and frees it.
@@ -102,6 +106,8 @@ class Givers {
   std::vector<Line> lines_;
   std::uint32_t polls_peak_ = 0;
   std::uint64_t asked_ = 0;
+  std::uint64_t maps_ = 0;
+  std::uint64_t told_ = 0;
   std::uint64_t busy_ = 0;
   std::uint64_t taken_back_ = 0;
 };

@@ -47,12 +47,13 @@ struct Message {
   fetch::RequestId request = 0;
   fetch::PieceIndex first;                 // kPieceCame: the piece
   std::int32_t count = 0;                  // kMapAsk: known
+  std::int32_t known = 0;                  // kPieceAsk: pieces that are known; 0: no news wanted
   Duration wait{0};                        // before it is sent: handshakes, a registry's lookup
   Duration retry{0};                       // kPieceBusy
   const Cut* cut = nullptr;                // how the asker cuts the blob
   std::vector<fetch::PieceIndex> options;  // kPieceAsk: pieces that would do as well
   std::vector<HostId> hosts;               // others to try, holders
-  std::shared_ptr<const fetch::HolderMap> map;
+  std::shared_ptr<const fetch::HolderMap> map;  // of kPieceHead and kPieceBusy too: news
   std::optional<Error> error;
   std::unique_ptr<index::SwarmAsk> swarm_ask;
   std::unique_ptr<index::SwarmAnswer> swarm_answer;

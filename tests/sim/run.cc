@@ -198,6 +198,8 @@ Result RunScenario(const Scenario& scenario, Options& options) {
   result.asked = world.givers->asked();
   result.busy = world.givers->busy();
   result.taken_back = world.givers->taken_back();
+  result.maps = world.givers->maps();
+  result.told = world.givers->told();
   result.polls_peak = world.givers->polls_peak();
   result.simulated = world.seconds();
   result.events = world.engine.events();
@@ -236,6 +238,7 @@ std::string ToTable(const Options& options, const Result& r) {
                                r.messages_per_host, r.polls_peak));
   line("asked", fmt::format("{} times for a piece; {} told busy, {} answers taken back", r.asked,
                             r.busy, r.taken_back));
+  line("maps", fmt::format("asked {} times; {} told beside a piece", r.maps, r.told));
   line("simulated", fmt::format("{:.3f} s in {} events", r.simulated, r.events));
   line("CPU", fmt::format("{:.2f} s", r.cpu));
   line("trace", fmt::format("{:016x}", r.trace));

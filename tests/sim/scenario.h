@@ -73,6 +73,8 @@ struct Result {
   std::uint64_t asked = 0;  // for pieces, at holders
   std::uint64_t busy = 0;
   std::uint64_t taken_back = 0;
+  std::uint64_t maps = 0;        // asked
+  std::uint64_t told = 0;        // answers about pieces that told of others
   std::uint32_t polls_peak = 0;  // questions for maps held at one host
   std::size_t upstream_peak = 0;
   double cpu = 0;

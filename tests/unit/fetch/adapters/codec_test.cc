@@ -31,6 +31,21 @@ TEST(MapCodecTest, ReadsBackWhatItWrote) {
   EXPECT_EQ(*read->map.chain.Before({2}), *map.chain.Before({2}));
 }
 
+TEST(MapCodecTest, LeavesOutTheStatesThatAreHeld) {
+  const HolderMap map = SomeMap();
+  const std::string whole = EncodeMap(map.chain, map.have, 7);
+  for (const std::int32_t from : {1, 2, 3, 9}) {
+    const std::string text = EncodeMap(map.chain, map.have, 7, from);
+    EXPECT_EQ(text.size() < whole.size(), from > 1);
+    const HeldChain held{7, map.chain};
+    auto read = DecodeMap(text, &held);
+    ASSERT_TRUE(read.ok()) << from << ": " << read.error().text;
+    EXPECT_EQ(read->map.chain.Encode(), map.chain.Encode());
+    const HeldChain of_another_life{8, map.chain};
+    EXPECT_EQ(DecodeMap(text, &of_another_life).ok(), from == 1);
+  }
+}
+
 TEST(MapCodecTest, RefusesWhatIsNotAMap) {
   for (const char* text :
        {"", "{}", "[]", "{\"size\":-1,\"piece\":65536,\"have\":\"\",\"chain\":\"\"}",

@@ -259,7 +259,8 @@ class TestNetwork {
 class TestHost {
  public:
   TestHost(int seed, const std::string& folder, TestNetwork& network, ScriptedUpstream& upstream,
-           StreamMode mode = StreamMode::kVerified, Bytes store_max = Bytes(1 << 30))
+           StreamMode mode = StreamMode::kVerified, Bytes store_max = Bytes(1 << 30),
+           Bytes piece = kTestPiece)
       : network_(network),
         upstream_(upstream),
         key_(TestKey(seed)),
@@ -270,7 +271,7 @@ class TestHost {
     options.identity = TlsIdentity::Make(key_).value();
     client_ = HttpClient::Start(std::move(options)).value();
     locals_ = std::make_unique<LocalBlobs>(
-        *store_, *pool_, kTestPiece,
+        *store_, *pool_, piece,
         LocalBlobs::Ports{nullptr, [this](const Digest& digest) { corrupt_.Put(digest); }});
     TransferPorts ports{loop_,
                         *pool_,
@@ -289,7 +290,7 @@ class TestHost {
                           banned_.Put({peer, reason});
                         }};
     DownloadLimits limits;
-    limits.piece = kTestPiece;
+    limits.piece = piece;
     Fetcher::Hooks hooks;
     hooks.on_holding = [this](const Digest& digest, Bytes, bool complete) {
       if (complete) whole_.Put(digest);
@@ -447,6 +448,19 @@ class TestHost {
     }
     return ranges;
   }
+  // What it answers another peer, without the network between them. A piece that it gives holds
+  // its slot for ever.
+  [[nodiscard]] HttpReply AnswerTo(const PeerId& peer, const std::string& target,
+                                   const std::string& range) {
+    const auto answer = std::make_shared<test::Inbox<HttpReply>>();
+    handler_->Handle({"GET", target, {{"Range", range}}, "", "127.0.0.1:1", peer},
+                     [answer](HttpReply reply) { answer->Put(std::move(reply)); });
+    auto reply = answer->Take();
+    EXPECT_TRUE(reply.has_value()) << "no answer";
+    return reply ? std::move(*reply) : HttpReply{};
+  }
+  // The next target that it was asked for.
+  [[nodiscard]] std::optional<std::string> NextAsked() { return asked_.Take(); }
   [[nodiscard]] std::size_t requests() const { return asked_.size(); }
   [[nodiscard]] std::string Stored(const Digest& digest) {
     auto file = store_->OpenBlob(digest);

@@ -30,6 +30,7 @@ class PieceReceiverTest : public ::testing::Test {
   // What a receiver told.
   struct Told {
     std::vector<HashedPiece> pieces;
+    std::vector<std::string> news;
     std::optional<Status> done;
     std::int64_t bytes = 0;
     Bytes size{-1};
@@ -45,6 +46,8 @@ class PieceReceiverTest : public ::testing::Test {
       return writer_;
     };
     events.on_piece = [&told](HashedPiece piece) { told.pieces.push_back(std::move(piece)); };
+    events.on_busy = [&told](const HolderBusy&) { told.done = Ok(); };
+    events.on_news = [&told](std::string map) { told.news.push_back(std::move(map)); };
     events.on_done = [&told](Status status) { told.done = std::move(status); };
     events.on_bytes = [&told](std::int64_t count) { told.bytes += count; };
     return std::make_shared<PieceReceiver>(std::move(run), std::move(events));
@@ -110,6 +113,34 @@ TEST_F(PieceReceiverTest, NamesWhatAPeersRefusalMeans) {
     EXPECT_EQ(CodeOf(told), code) << status;
     EXPECT_TRUE(told.pieces.empty());
   }
+}
+
+TEST_F(PieceReceiverTest, TellsTheMapThatAnAnswerBringsAlong) {
+  Told told;
+  HttpHead sent = Head(206, "0-16383");
+  sent.headers.emplace_back("Shoal-Map", "{}");
+  EXPECT_TRUE(Make(RunOf(1, 0, 1), told)->OnHead(sent));
+  EXPECT_EQ(told.news, std::vector<std::string>{"{}"});
+  HttpHead busy = Head(503);
+  busy.headers = {{"Shoal-Busy-Ms", "10"}, {"Shoal-Map", "[]"}};
+  EXPECT_TRUE(Make(RunOf(2, 0, 1), told)->OnHead(busy));
+  EXPECT_EQ(told.news.back(), "[]");
+}
+
+TEST_F(PieceReceiverTest, TellsNoMapOfRefusalsAndNoneThatIsTooLong) {
+  Told told;
+  for (const int status : {404, 503}) {
+    HttpHead head = Head(status);
+    head.headers.emplace_back("Shoal-Map", "{}");
+    EXPECT_FALSE(Make(RunOf(1, 0, 1), told)->OnHead(head)) << status;
+  }
+  for (const std::size_t size : {kNewsBytesMax, kNewsBytesMax + 1}) {
+    HttpHead head = Head(206, "0-16383");
+    head.headers.emplace_back("Shoal-Map", std::string(size, ' '));
+    EXPECT_TRUE(Make(RunOf(2, 0, 1), told)->OnHead(head));
+  }
+  ASSERT_EQ(told.news.size(), 1U);
+  EXPECT_EQ(told.news[0].size(), kNewsBytesMax);
 }
 
 TEST_F(PieceReceiverTest, RefusesAnotherRangeThanItAskedFor) {
