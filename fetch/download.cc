@@ -190,12 +190,17 @@ void Download::Impl::OnDeadline() {
   }
 }
 
+Duration Download::Impl::NextLookPause() const {
+  if (peer_piece_at_ <= looked_at_) return kResolveAgain;
+  if (holding_.size() >= kHoldersEnough) return kResolveRare;
+  return std::min(look_pause_ * 2, kResolveSeldom);
+}
+
 void Download::Impl::Decide() {
   AskMaps();
   ReconsiderChain();
   if (resolved_ && !resolving_ && now_ >= LookAgainAt()) {
-    look_pause_ =
-        peer_piece_at_ > looked_at_ ? std::min(look_pause_ * 2, kResolveSeldom) : kResolveAgain;
+    look_pause_ = NextLookPause();
     looked_at_ = now_;
     resolving_ = true;
     Emit(ResolveHolders{});

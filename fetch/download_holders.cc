@@ -294,8 +294,8 @@ void Download::Impl::HurryMaps() {
 Duration Download::Impl::MapPause(const Holder& holder) const {
   const auto piece = pipeline_.piece_time();
   if (!piece) return kMapPauseMin;
-  const Duration pause = std::clamp(*piece, kMapPauseMin, kMapPauseMax);
-  return lead_ == holder.id ? pause : pause * kMapPauseOthers;
+  if (lead_ == holder.id) return std::clamp(*piece, kMapPauseMin, kMapPauseMax);
+  return std::clamp(*piece * kMapPauseOthers, kMapPauseHungry, kMapPauseIdle);
 }
 
 void Download::Impl::Recount(Holder& holder, PieceMap can) {

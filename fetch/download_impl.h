@@ -26,12 +26,12 @@ namespace shoal::fetch {
 // A long poll at a peer waits this long (docs/PROTOCOL.md, "Maps").
 inline constexpr Duration kMapWait = std::chrono::seconds(10);
 // The lead's map is asked again after about the time in which we get a piece: what it has is
-// nowhere else. Those of others after so many times that: pieces are rarely rare that long, and
-// each map costs both ends about as much as 100 KiB. After kMapPauseIdle when the last brought
-// nothing.
+// nowhere else. Those of others after so many times that, but no sooner than kMapPauseHungry: news
+// of those that we get pieces from come with these, and each map costs both ends about as much as
+// 100 KiB. After kMapPauseIdle when the last brought nothing.
 inline constexpr Duration kMapPauseMin = std::chrono::milliseconds(10);
 inline constexpr Duration kMapPauseMax = std::chrono::milliseconds(150);
-inline constexpr int kMapPauseOthers = 6;
+inline constexpr int kMapPauseOthers = 24;
 // But whoever could ask for more pieces than it knows of asks after this: news are what it lacks,
 // and the slower pieces come, the longer it would do without.
 inline constexpr Duration kMapPauseHungry = std::chrono::milliseconds(60);
@@ -41,9 +41,12 @@ inline constexpr Duration kMapPauseEmpty = std::chrono::milliseconds(100);
 // How long a request may take from its last byte to its last hash: the disk may be slow.
 inline constexpr Duration kHashWait = std::chrono::seconds(10);
 // Holders are looked for again until the blob is here: this often, and while pieces come from peers
-// half as often each time, down to kResolveSeldom.
+// half as often each time, down to kResolveSeldom. With kHoldersEnough of them that soon only after
+// kResolveRare: on a LAN all neighbours hear the question and those who hold the blob answer it.
 inline constexpr Duration kResolveAgain = std::chrono::seconds(1);
 inline constexpr Duration kResolveSeldom = std::chrono::seconds(8);
+inline constexpr Duration kResolveRare = std::chrono::seconds(30);
+inline constexpr std::size_t kHoldersEnough = 8;
 inline constexpr Duration kUpstreamBackoff = std::chrono::milliseconds(100);
 // Pieces in front of the upstream's position that peers leave to it.
 inline constexpr std::int32_t kUpstreamAhead = 8;
@@ -93,6 +96,8 @@ inline constexpr int kStallTimesMax = 4;
 inline constexpr Duration kSlowTime = std::chrono::seconds(2);
 // So many answers are awaited at the usual pace while nothing is here.
 inline constexpr int kSwarmAsksQuick = 8;
+// Where nobody leads: a quarter of a member's life.
+inline constexpr Duration kSwarmPaceCalm = index::kMemberLife / 4;
 // After a lease's end, by which the arbiter's clock and ours may differ.
 inline constexpr Duration kLeaseEnds = std::chrono::milliseconds(5);
 // An arbiter's silence; the shell ends an asking earlier.
@@ -417,6 +422,7 @@ class Download::Impl {
   void GiveUp();
   void Prove();
   void CancelAll();
+  [[nodiscard]] Duration NextLookPause() const;
   [[nodiscard]] Time LookAgainAt() const {
     return std::min(looked_at_ + look_pause_, std::max(looked_at_, peer_piece_at_) + kResolveAgain);
   }

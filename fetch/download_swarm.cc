@@ -33,9 +33,11 @@ void Download::Impl::OnSwarm(const SwarmView& view) {
     we_lead_ = view.we_lead;
   }
   if (!we_lead_) {
-    // The usual pace while a swarm begins, and then by doubling towards the one that we are told.
+    // The usual pace while a swarm begins, and then by doubling towards the one that we are told;
+    // without a lead there is none to be replaced, and a wish for it would be told at once.
     const bool begins = have().count() == 0 && ++swarm_asked_ < kSwarmAsksQuick;
-    const Duration told = std::clamp(view.pace, index::kSwarmPace, index::kSwarmPaceMax);
+    const Duration least = lead_ || swarm_wished_ ? index::kSwarmPace : kSwarmPaceCalm;
+    const Duration told = std::clamp(view.pace, least, index::kSwarmPaceMax);
     swarm_pace_ = begins ? index::kSwarmPace : std::min(told, 2 * swarm_pace_);
     if (!begins) swarm_at_ = now_ + AboutAs(swarm_pace_);
   }

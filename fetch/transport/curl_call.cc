@@ -307,12 +307,24 @@ void CurlCall::MarkDry() {
   if (const SSL* tls = Tls()) dry_at_ = BIO_number_read(SSL_get_rbio(tls));
 }
 
+bool CurlCall::HasBufferedLong() const {
+  if (!call_.peer || !connected_ || held_ || progress_.now < last_byte_ + kBufferedLong)
+    return false;
+  const SSL* tls = Tls();
+  return tls != nullptr && SSL_has_pending(tls) == 1;
+}
+
+void CurlCall::Took(std::size_t bytes) {
+  last_byte_ = progress_.now;
+  progress_.seen += bytes;
+  taken_ += bytes;
+  if (progress_.reading != CURL_SOCKET_BAD) socket_ = progress_.reading;
+}
+
 std::size_t CurlCall::OnHeader(char* data, std::size_t size, std::size_t count, void* self) {
   auto& call = *static_cast<CurlCall*>(self);
   const std::size_t length = size * count;
-  call.last_byte_ = call.progress_.now;
-  call.progress_.seen += length;
-  call.taken_ += length;
+  call.Took(length);
   return call.HeaderLine({data, length}) ? length : 0;
 }
 
@@ -364,9 +376,7 @@ bool CurlCall::HeadEnds() {
 std::size_t CurlCall::OnBody(char* data, std::size_t size, std::size_t count, void* self) {
   auto& call = *static_cast<CurlCall*>(self);
   const std::size_t length = size * count;
-  call.last_byte_ = call.progress_.now;
-  call.progress_.seen += length;
-  call.taken_ += length;
+  call.Took(length);
   call.Account(Bytes(static_cast<std::int64_t>(length)));
   if (call.sink_->OnBytes(AsBytes({data, length}))) return length;
   call.sink_stopped_ = true;

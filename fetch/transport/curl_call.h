@@ -32,6 +32,7 @@ struct CurlSettings {
 struct CurlProgress {
   Time now;                // as of this round of the loop
   std::uint64_t seen = 0;  // grows with every byte and TLS record that any of its calls takes
+  curl_socket_t reading = CURL_SOCKET_BAD;  // what libcurl was told to read, while it does
   // Calls that the rate limit holds, and until when.
   std::vector<std::pair<Time, HttpClient::CallId>> held;
   DialPatience dials;                      // to peers
@@ -63,6 +64,8 @@ inline constexpr std::size_t kTlsReadAheadBytes = 64 << 10;
 // of it read: its connection is worth more.
 inline constexpr Duration kLeftMax = std::chrono::seconds(2);
 inline constexpr std::size_t kLeftBytesMax = 256 << 10;
+// A record that is not whole is, as a rule, well before this; what waits longer is looked at again.
+inline constexpr Duration kBufferedLong = std::chrono::milliseconds(300);
 
 class CurlCall {
  public:
@@ -105,6 +108,11 @@ class CurlCall {
   [[nodiscard]] bool HasBuffered() const;
   // A read has just taken nothing.
   void MarkDry();
+  // Whether records wait that no byte has followed for a while, marked or not.
+  [[nodiscard]] bool HasBufferedLong() const;
+  // The socket whose turn brought what it took last; CURL_SOCKET_BAD before. libcurl does not say
+  // which one a call on a kept connection uses. Another call's, where a timer was due in its turn.
+  [[nodiscard]] curl_socket_t socket() const { return socket_; }
   // Bytes of heads and body that came: what a read took.
   [[nodiscard]] std::uint64_t taken() const { return taken_; }
 
@@ -127,6 +135,7 @@ class CurlCall {
   Status PrepareHeaders();
   bool HeaderLine(std::string_view line);
   bool HeadEnds();
+  void Took(std::size_t bytes);
   void Account(Bytes bytes);
   void ReturnAhead();
   [[nodiscard]] bool FollowsRedirect() const;
@@ -157,6 +166,7 @@ class CurlCall {
   Bytes body_;
   RateLimiter* rate_ = nullptr;
   std::size_t head_bytes_ = 0;
+  curl_socket_t socket_ = CURL_SOCKET_BAD;
   std::uint64_t taken_ = 0;
   std::uint64_t dry_at_ = 0;  // bytes that OpenSSL had read when it last had no whole record
   HttpHead head_;

@@ -178,7 +178,7 @@ void CurlWorker::Round() {
     int running = 0;
     curl_multi_socket_action(multi_, CURL_SOCKET_TIMEOUT, 0, &running);
   }
-  DrainBuffered();
+  DrainBuffered(check);
   TakeFinished();
   if (check) {
     next_check_ = progress_.now + kCheckInterval;
@@ -227,24 +227,32 @@ void CurlWorker::Drain(curl_socket_t fd, int events) {
   for (int i = 0; i < kTurnReadsMax && progress_.seen - start < kTurnBytesMax; ++i) {
     if (!watched_.contains(fd)) return;
     const std::uint64_t before = progress_.seen;
+    progress_.reading = fd;
     curl_multi_socket_action(multi_, fd, events, &running);
-    if (progress_.seen == before) return;
+    progress_.reading = CURL_SOCKET_BAD;
+    if (progress_.seen == before) return MarkDry(fd);
     events = CURL_CSELECT_IN;
   }
   ready_.push_back(fd);
 }
 
-// What a timer, or another socket's turn, left in OpenSSL's buffers: nothing else would wake us.
-// libcurl does not say which socket a call on a kept connection uses, so all have a turn; that is
-// one read each. Drain leaves only records that are not whole, so most calls get nothing from it,
-// and are left alone until their socket says that there is more, whatever comes for others
-// meanwhile.
-void CurlWorker::DrainBuffered() {
-  std::vector<std::pair<CurlCall*, std::uint64_t>> buffered;
+void CurlWorker::MarkDry(curl_socket_t fd) {
   for (const auto& [id, call] : calls_) {
+    if (call->socket() == fd && call->HasBuffered()) call->MarkDry();
+  }
+}
+
+// What a timer, or another socket's turn, left in OpenSSL's buffers: nothing else would wake us.
+// Which socket is not known, so all have a turn; that is one read each. Drain leaves only records
+// that are not whole, and marks them, so that there is nothing of the kind in most rounds.
+void CurlWorker::DrainBuffered(bool check) {
+  std::vector<std::pair<CurlCall*, std::uint64_t>> buffered;
+  bool any = false;
+  for (const auto& [id, call] : calls_) {
+    any |= check && call->HasBufferedLong();
     if (call->HasBuffered()) buffered.emplace_back(call.get(), call->taken());
   }
-  if (buffered.empty()) return;
+  if (buffered.empty() && !any) return;
   std::vector<curl_socket_t> sockets;
   for (const auto& [fd, events] : watched_) sockets.push_back(fd);
   int running = 0;

@@ -71,7 +71,8 @@ class CurlWorker {
   void End(std::unordered_map<HttpClient::CallId, std::unique_ptr<CurlCall>>::iterator it,
            const std::function<void(CurlCall&)>& tell, bool keep_handle = false);
   void Drain(curl_socket_t fd, int events);
-  void DrainBuffered();
+  void MarkDry(curl_socket_t fd);
+  void DrainBuffered(bool check);
   void ResumeHeld();
   void TakeFinished();
   void EndOverdue();

@@ -322,6 +322,22 @@ TEST(DownloadSwarmTest, AsksAtThePaceThatItIsToldOnceItHasBegun) {
   }
 }
 
+TEST(DownloadSwarmTest, AsksSeldomWhereNobodyLeads) {
+  for (const bool led : {false, true}) {
+    DownloadRig rig(false, Arbitrated());  // without an upstream it wishes no lead
+    rig.Start({Peer(1)});
+    rig.AnswerMap(rig.TakeOne<FetchMap>().id, DownloadRig::Whole(8));
+    const FetchPieces first = rig.Take<FetchPieces>().at(0);
+    rig.Piece(first.id, first.first.value);
+    const SwarmView view{.lead = led ? std::optional(Peer(1)) : std::nullopt,
+                         .pace = index::kSwarmPace};
+    AskingsWithin(rig, 2s, view);
+    const int askings = AskingsWithin(rig, 6s, view);
+    EXPECT_EQ(askings > 12, led) << askings;
+    EXPECT_GE(askings, 3);
+  }
+}
+
 // A member that has the first of four pieces from a lead, which then fails it. Another brings the
 // third, and nobody has the others.
 class LostLead : public ::testing::Test {

@@ -150,29 +150,44 @@ TEST(DownloadTest, AsksTheUpstreamAsSoonAsNobodyIsFound) {
   EXPECT_FALSE(run.count);
 }
 
-TEST(DownloadTest, HoldersAreLookedForLessOftenWhilePiecesComeFromPeers) {
-  DownloadRig rig;
-  rig.Start({Peer(1)});
+// How long until holders are looked for again, while a piece comes every 100 ms or none does.
+Duration PauseOfLooks(DownloadRig& rig, bool pieces_come) {
+  const Time before = rig.now;
+  while (rig.Count<ResolveHolders>() == 0 && rig.now < before + 60s) {
+    const auto asked = pieces_come ? rig.Take<FetchPieces>() : std::vector<FetchPieces>();
+    for (const FetchPieces& run : asked) rig.Serve(run);
+    rig.Pass(100ms);
+  }
   rig.Take<ResolveHolders>();
   rig.Resolved();
-  rig.AnswerMapOf(Peer(1), DownloadRig::Whole(4000));
-  // How long until holders are looked for again, while a piece comes every 100 ms or none does.
-  const auto pause = [&](bool pieces_come) {
-    const Time before = rig.now;
-    while (rig.Count<ResolveHolders>() == 0 && rig.now < before + 20s) {
-      const auto asked = pieces_come ? rig.Take<FetchPieces>() : std::vector<FetchPieces>();
-      for (const FetchPieces& run : asked) rig.Serve(run);
-      rig.Pass(100ms);
-    }
-    rig.Take<ResolveHolders>();
-    rig.Resolved();
-    return rig.now - before;
-  };
+  return rig.now - before;
+}
+
+void StartWithHolders(DownloadRig& rig, int holders) {
+  std::vector<PeerId> peers;
+  for (int i = 1; i <= holders; ++i) peers.push_back(Peer(i));
+  rig.Start(peers);
+  rig.Take<ResolveHolders>();
+  rig.Resolved();
+  for (const PeerId& peer : peers) rig.AnswerMapOf(peer, DownloadRig::Whole(10'000));
+}
+
+TEST(DownloadTest, HoldersAreLookedForLessOftenWhilePiecesComeFromPeers) {
+  DownloadRig rig;
+  StartWithHolders(rig, 1);
   std::vector<Duration> pauses;
-  for (int look = 0; look < 5; ++look) pauses.push_back(pause(true));
+  for (int look = 0; look < 5; ++look) pauses.push_back(PauseOfLooks(rig, true));
   EXPECT_EQ(pauses, (std::vector<Duration>{1s, 2s, 4s, 8s, 8s}));
-  EXPECT_LE(pause(false), 1100ms);
-  EXPECT_EQ(pause(false), 1s);
+  EXPECT_LE(PauseOfLooks(rig, false), 1100ms);
+  EXPECT_EQ(PauseOfLooks(rig, false), 1s);
+}
+
+TEST(DownloadTest, WhoHasManyHoldersRarelyLooksForMore) {
+  DownloadRig rig;
+  StartWithHolders(rig, 8);
+  EXPECT_EQ(PauseOfLooks(rig, true), 1s);
+  EXPECT_EQ(PauseOfLooks(rig, true), 30s);
+  EXPECT_LE(PauseOfLooks(rig, false), 1100ms);
 }
 
 TEST(DownloadTest, AsksTheUpstreamWhenResolvingTakesTooLong) {
