@@ -5,12 +5,11 @@ Crowds of hosts on one machine, each in a network namespace, on links shaped at 
 
 import argparse
 import dataclasses
-import os
 
 from .common import ROOT, say
 from .swarm_cases import Options, cold, holder
 from .swarm_faults import lead, rolling, trouble
-from .swarm_field import PRIORITY
+from .swarm_field import PRIORITY, preferred
 from .swarm_liars import hostile
 from .swarm_real import containerd, first_byte
 from .swarm_run import Machine
@@ -44,7 +43,6 @@ def parse(arguments):
 
 def bench(arguments=()):
     names, options = parse(list(arguments))
-    os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     say("A network namespace for each host, all on this machine; veth and a bridge; tbf on both "
         "ends of each link")
     say("(burst 256k, latency 20ms); congestion control cubic; files in memory (/dev/shm), in pages "
@@ -58,7 +56,8 @@ def bench(arguments=()):
     say("maps and acknowledgements too, but headers once for each of the kernel's large frames. "
         "'idle' is the share of all")
     say("processors left over: about 0 means that the machine decided, and not the links.")
-    for name in names:
-        say()
-        say(f"-- swarm {name}{' (quick)' if options.quick else ''}")
-        CASES[name](dataclasses.replace(options))
+    with preferred():
+        for name in names:
+            say()
+            say(f"-- swarm {name}{' (quick)' if options.quick else ''}")
+            CASES[name](dataclasses.replace(options))

@@ -1,5 +1,7 @@
 """The field of `./dev bench swarm`: agents on shaped links, a registry, and what a run showed."""
 
+import contextlib
+import os
 import pathlib
 import tempfile
 import threading
@@ -249,6 +251,24 @@ def received(hosts):
 
 def prefer(process):
     """Each program of the rig is a session, and so a scheduling group, of its own."""
-    path = pathlib.Path(f"/proc/{process.pid}/autogroup")
-    if path.exists():
-        path.write_text(str(PRIORITY))
+    _autogroup(process.pid, PRIORITY)
+
+
+@contextlib.contextmanager
+def preferred():
+    """The bench itself too: its threads serve the rig. Its group is that of the caller's session."""
+    was = _autogroup(os.getpid(), PRIORITY)
+    try:
+        yield
+    finally:
+        _autogroup(os.getpid(), was)
+
+
+def _autogroup(pid, nice):
+    """Sets the priority of a process's group. Returns what it was before."""
+    path = pathlib.Path(f"/proc/{pid}/autogroup")
+    if not path.exists():
+        return 0
+    was = int(path.read_text().split()[-1])  # "/autogroup-71 nice 0"
+    path.write_text(str(nice))
+    return was
