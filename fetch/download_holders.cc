@@ -284,7 +284,7 @@ void Download::Impl::HurryMaps() {
   for (const int at : holding_) {
     Holder& holder = holders_[at];
     if (holder.map_request != 0 || !holder.grew || holder.map_at == kNever) continue;
-    const Time soon = std::max(now_, holder.map_sent + kMapPauseHungry);
+    const Time soon = std::max(now_, holder.map_sent + PauseAt(kHungryPace));
     if (soon >= holder.map_at) continue;
     holder.map_at = soon;
     WakeAt(soon);
@@ -292,10 +292,13 @@ void Download::Impl::HurryMaps() {
 }
 
 Duration Download::Impl::MapPause(const Holder& holder) const {
-  const auto piece = pipeline_.piece_time();
-  if (!piece) return kMapPauseMin;
-  if (lead_ == holder.id) return std::clamp(*piece, kMapPauseMin, kMapPauseMax);
-  return std::clamp(*piece * kMapPauseOthers, kMapPauseHungry, kMapPauseIdle);
+  if (!pipeline_.piece_time()) return kLeadPace.shortest;
+  return PauseAt(lead_ == holder.id ? kLeadPace : kOthersPace);
+}
+
+Duration Download::Impl::PauseAt(const MapPace& pace) const {
+  const Duration piece = pipeline_.piece_time().value_or(Duration(0));
+  return std::clamp(piece * pace.pieces, pace.shortest, pace.longest);
 }
 
 void Download::Impl::Recount(Holder& holder, PieceMap can) {

@@ -25,17 +25,21 @@ namespace shoal::fetch {
 
 // A long poll at a peer waits this long (docs/PROTOCOL.md, "Maps").
 inline constexpr Duration kMapWait = std::chrono::seconds(10);
-// The lead's map is asked again after about the time in which we get a piece: what it has is
-// nowhere else. Those of others after so many times that, but no sooner than kMapPauseHungry: news
-// of those that we get pieces from come with these, and each map costs both ends about as much as
-// 100 KiB. After kMapPauseIdle when the last brought nothing.
-inline constexpr Duration kMapPauseMin = std::chrono::milliseconds(10);
-inline constexpr Duration kMapPauseMax = std::chrono::milliseconds(150);
-inline constexpr int kMapPauseOthers = 24;
-// But whoever could ask for more pieces than it knows of asks after this: news are what it lacks,
-// and the slower pieces come, the longer it would do without.
-inline constexpr Duration kMapPauseHungry = std::chrono::milliseconds(60);
+// Maps are asked again after so many times the time in which we get a piece, within these bounds:
+// news of those that we get pieces from come with these, and each map costs both ends about as much
+// as 100 KiB. What the lead has is nowhere else. Whoever could ask for more pieces than it knows of
+// is hungry: news are what it lacks. After `longest` of others when the last brought nothing.
+struct MapPace {
+  int pieces;
+  Duration shortest;
+  Duration longest;
+};
+inline constexpr MapPace kLeadPace{3, std::chrono::milliseconds(10),
+                                   std::chrono::milliseconds(450)};
+inline constexpr MapPace kHungryPace{6, std::chrono::milliseconds(60),
+                                     std::chrono::milliseconds(250)};
 inline constexpr Duration kMapPauseIdle = std::chrono::seconds(1);
+inline constexpr MapPace kOthersPace{24, std::chrono::milliseconds(60), kMapPauseIdle};
 // A holder that has nothing yet may have its first piece soon.
 inline constexpr Duration kMapPauseEmpty = std::chrono::milliseconds(100);
 // How long a request may take from its last byte to its last hash: the disk may be slow.
@@ -273,6 +277,7 @@ class Download::Impl {
   // known: pieces that we knew it had when it was asked.
   void TakeMap(int holder, const HolderMap& map, std::int32_t known);
   [[nodiscard]] Duration MapPause(const Holder& holder) const;
+  [[nodiscard]] Duration PauseAt(const MapPace& pace) const;
   void OnMapFailed(const Request& request, const Error& error);
   void Penalize(int holder, const Error& error);
   void Ban(int holder, const std::string& reason);
