@@ -6,28 +6,28 @@
 namespace shoal::fetch {
 namespace {
 
-constexpr Bytes kPiece{128 << 10};  // answers of up to 64 KiB take no slot
-constexpr std::int64_t kPieces = 11;
+constexpr Bytes kNewsPiece{128 << 10};  // answers of up to 64 KiB take no slot
+constexpr std::int64_t kNewsPieces = 11;
 constexpr std::int64_t kAtLead = 5;
 
 // A lead that has the first pieces of a blob and waits for more.
 class PeerNewsTest : public ::testing::Test {
  protected:
   PeerNewsTest()
-      : text_(Pattern(static_cast<std::size_t>((kPiece * kPieces).count()))),
+      : text_(Pattern(static_cast<std::size_t>((kNewsPiece * kNewsPieces).count()))),
         digest_(Sha256Of(text_)) {
     upstream_.Give(text_);
-    upstream_.HoldAt(kPiece * kAtLead);
+    upstream_.HoldAt(kNewsPiece * kAtLead);
     lead_ = Host(1);
     live_ = lead_->Open(digest_).value();
     Reader reader(live_);
-    reader.ReadTo(kPiece * kAtLead);
+    reader.ReadTo(kNewsPiece * kAtLead);
   }
   ~PeerNewsTest() override { live_.reset(); }
 
   std::unique_ptr<TestHost> Host(int seed) {
     return std::make_unique<TestHost>(seed, folder_.path() + "/" + std::to_string(seed), network_,
-                                      upstream_, StreamMode::kVerified, Bytes(1 << 30), kPiece);
+                                      upstream_, StreamMode::kVerified, Bytes(1 << 30), kNewsPiece);
   }
   [[nodiscard]] std::string Target(const std::string& query) const {
     return "/p2p/v1/blobs/" + ToString(digest_) + query;
