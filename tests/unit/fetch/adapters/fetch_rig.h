@@ -260,11 +260,11 @@ class TestHost {
  public:
   TestHost(int seed, const std::string& folder, TestNetwork& network, ScriptedUpstream& upstream,
            StreamMode mode = StreamMode::kVerified, Bytes store_max = Bytes(1 << 30),
-           Bytes piece = kTestPiece)
+           Bytes piece = kTestPiece, test::TestLoop::Clock clock = test::TestLoop::Clock::kReal)
       : network_(network),
         upstream_(upstream),
         key_(TestKey(seed)),
-        loop_(test::TestLoop::Clock::kReal),
+        loop_(clock),
         pool_(std::make_unique<WorkPool>(2)),
         store_(folder, store_max) {
     HttpClient::Options options;
