@@ -30,6 +30,15 @@ class Wire:
             except TimeoutError:
                 pass
 
+    def _read_what_came(self):
+        """On a busy machine the reader is behind."""
+        self._socket.setblocking(False)
+        try:
+            while True:
+                self._frames.append(self._socket.recv(1 << 17))
+        except BlockingIOError:
+            pass
+
     def frames(self):
         """Those until now."""
         return list(self._frames)
@@ -39,6 +48,7 @@ class Wire:
         if not self._stopped.is_set():
             self._stopped.set()
             self._thread.join()
+            self._read_what_came()
             self._socket.close()
         return self._frames
 
