@@ -18,6 +18,13 @@ void Tell(DownloadRig& rig, const PeerId& peer, const HolderMap& map) {
   rig.download.CheckInvariants();
 }
 
+// What is asked of a holder, the only one, that has the first two of eight pieces.
+FetchPieces AskedOfOneWithTwo(DownloadRig& rig) {
+  rig.Start({Peer(1)});
+  rig.AnswerMapOf(Peer(1), DownloadRig::Map("**......"));
+  return rig.TakeOne<FetchPieces>();
+}
+
 bool Asks(const std::vector<FetchPieces>& asked, std::int32_t piece) {
   return std::ranges::any_of(asked, [&](const FetchPieces& one) {
     return one.first.value == piece ||
@@ -27,9 +34,7 @@ bool Asks(const std::vector<FetchPieces>& asked, std::int32_t piece) {
 
 TEST(DownloadNewsTest, APieceIsAskedWithWhatIsKnownOfItsHolder) {
   DownloadRig rig;
-  rig.Start({Peer(1)});
-  rig.AnswerMapOf(Peer(1), DownloadRig::Map("**......"));
-  EXPECT_EQ(rig.TakeOne<FetchPieces>().known, 2);
+  EXPECT_EQ(AskedOfOneWithTwo(rig).known, 2);
 }
 
 TEST(DownloadNewsTest, ThereAreNoneOfWhoHasEverything) {
@@ -41,9 +46,7 @@ TEST(DownloadNewsTest, ThereAreNoneOfWhoHasEverything) {
 
 TEST(DownloadNewsTest, OneWhoseMapIsBeingAskedTellsThere) {
   DownloadRig rig;
-  rig.Start({Peer(1)});
-  rig.AnswerMapOf(Peer(1), DownloadRig::Map("**......"));
-  const FetchPieces first = rig.TakeOne<FetchPieces>();
+  const FetchPieces first = AskedOfOneWithTwo(rig);
   rig.Chosen(first.id, first.first.value);
   rig.Pass(kNextMap);
   ASSERT_EQ(rig.Count<FetchMap>(), 1);
@@ -53,9 +56,7 @@ TEST(DownloadNewsTest, OneWhoseMapIsBeingAskedTellsThere) {
 
 TEST(DownloadNewsTest, PiecesThatAreToldOfAreAskedWithoutAnotherMap) {
   DownloadRig rig;
-  rig.Start({Peer(1)});
-  rig.AnswerMapOf(Peer(1), DownloadRig::Map("**......"));
-  const FetchPieces first = rig.TakeOne<FetchPieces>();
+  const FetchPieces first = AskedOfOneWithTwo(rig);
   Tell(rig, Peer(1), DownloadRig::Map("**...*.."));
   rig.Chosen(first.id, first.first.value);
   rig.Serve(first);
@@ -94,9 +95,7 @@ TEST(DownloadNewsTest, WhatTellsOfNoMoreIsIgnored) {
 
 TEST(DownloadNewsTest, AMapThatWasWrittenBeforeThemTakesNothingBack) {
   DownloadRig rig;
-  rig.Start({Peer(1)});
-  rig.AnswerMapOf(Peer(1), DownloadRig::Map("**......"));
-  const FetchPieces first = rig.TakeOne<FetchPieces>();
+  const FetchPieces first = AskedOfOneWithTwo(rig);
   rig.Pass(kNextMap);
   const FetchMap asked = rig.TakeOne<FetchMap>();
   Tell(rig, Peer(1), DownloadRig::Map("*****..."));
