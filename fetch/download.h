@@ -115,7 +115,8 @@ struct FetchPieces {
   PieceIndex first;
   std::int32_t count;
   std::vector<PieceIndex> options;  // only with count 1
-  std::int32_t known = 0;  // pieces of it that we know it has: it may tell of more (OnNews)
+  std::int32_t known =
+      0;  // pieces that we know it has, so that it may tell of more; 0: it need not
 };
 // Ask the upstream for bytes from piece `first` on: to the end, or for `count` pieces if given.
 struct FetchUpstream {

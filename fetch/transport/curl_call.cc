@@ -296,11 +296,15 @@ SSL* CurlCall::Tls() const {
   return static_cast<SSL*>(info->internals);
 }
 
-bool CurlCall::HasBuffered() const {
-  if (!call_.peer || !connected_ || held_) return false;
+const SSL* CurlCall::Pending() const {
+  if (!call_.peer || !connected_ || held_) return nullptr;
   const SSL* tls = Tls();
-  return tls != nullptr && SSL_has_pending(tls) == 1 &&
-         BIO_number_read(SSL_get_rbio(tls)) != dry_at_;
+  return tls != nullptr && SSL_has_pending(tls) == 1 ? tls : nullptr;
+}
+
+bool CurlCall::HasBuffered() const {
+  const SSL* tls = Pending();
+  return tls != nullptr && BIO_number_read(SSL_get_rbio(tls)) != dry_at_;
 }
 
 void CurlCall::MarkDry() {
@@ -308,10 +312,7 @@ void CurlCall::MarkDry() {
 }
 
 bool CurlCall::HasBufferedLong() const {
-  if (!call_.peer || !connected_ || held_ || progress_.now < last_byte_ + kBufferedLong)
-    return false;
-  const SSL* tls = Tls();
-  return tls != nullptr && SSL_has_pending(tls) == 1;
+  return progress_.now >= last_byte_ + kBufferedLong && Pending() != nullptr;
 }
 
 void CurlCall::Took(std::size_t bytes) {

@@ -140,6 +140,8 @@ class CurlCall {
   void ReturnAhead();
   [[nodiscard]] bool FollowsRedirect() const;
   [[nodiscard]] SSL* Tls() const;
+  // Tls() when records wait in its buffer that may be read; else nullptr.
+  [[nodiscard]] const SSL* Pending() const;
   [[nodiscard]] Error ErrorOf(CURLcode code) const;
   [[nodiscard]] std::string What() const;
 

@@ -247,12 +247,12 @@ void CurlWorker::MarkDry(curl_socket_t fd) {
 // that are not whole, and marks them, so that there is nothing of the kind in most rounds.
 void CurlWorker::DrainBuffered(bool check) {
   std::vector<std::pair<CurlCall*, std::uint64_t>> buffered;
-  bool any = false;
+  bool any_long = false;
   for (const auto& [id, call] : calls_) {
-    any |= check && call->HasBufferedLong();
+    any_long |= check && call->HasBufferedLong();
     if (call->HasBuffered()) buffered.emplace_back(call.get(), call->taken());
   }
-  if (buffered.empty() && !any) return;
+  if (buffered.empty() && !any_long) return;
   std::vector<curl_socket_t> sockets;
   for (const auto& [fd, events] : watched_) sockets.push_back(fd);
   int running = 0;

@@ -72,6 +72,7 @@ class CurlWorker {
            const std::function<void(CurlCall&)>& tell, bool keep_handle = false);
   void Drain(curl_socket_t fd, int events);
   void MarkDry(curl_socket_t fd);
+  // check: those that were marked as well, if they wait for long.
   void DrainBuffered(bool check);
   void ResumeHeld();
   void TakeFinished();

@@ -454,9 +454,10 @@ void PeerServer::Blob(const HttpRequest& request, const Digest& digest,
   if (wanted.empty()) return respond(Refuse(416, "these pieces are not here"));
   // News travel with the pieces where they are short: the asker need not come for them.
   HttpHeaders news;
-  if (const PieceMap have = live->have(); question->known > 0 && have.count() > question->known) {
-    std::string map = MapFor(*live, have, *question);
-    if (map.size() <= kNewsBytesMax) news.emplace_back("Shoal-Map", std::move(map));
+  if (question->known > 0) {
+    const PieceMap have = live->have();
+    std::string map = have.count() > question->known ? MapFor(*live, have, *question) : "";
+    if (!map.empty() && map.size() <= kNewsBytesMax) news.emplace_back("Shoal-Map", std::move(map));
   }
   ports_.loop.Post([self = shared_from_this(), peer = *request.peer, live = std::move(live),
                     wanted = std::move(wanted), news = std::move(news),
