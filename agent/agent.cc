@@ -675,6 +675,7 @@ Status Agent::ListenToPeers() {
   if (!identity) return identity.error();
   fetch::HttpServer::Limits limits;
   limits.connections_max = config_.limits.connections;
+  limits.unsent_max = fetch::kUnsentMax;
   auto peers = fetch::HttpServer::Start(
       {.listen = *index::ParseEndpoint(config_.peer.listen),
        .name = "peer",

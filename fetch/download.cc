@@ -173,6 +173,8 @@ void Download::Impl::OnReader(int reader, PieceIndex piece) {
   if (done) {
     readers_.erase(reader);
   } else if (readers_.contains(reader) || readers_.size() < kReadersMax) {
+    const bool here = piece.value < have().size() && have().Has(piece);
+    if (!readers_.contains(reader) && !begins_at_ && !here) begins_at_ = piece;
     readers_[reader] = piece;
   }
   PieceIndex slowest{kPiecesMax};

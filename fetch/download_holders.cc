@@ -317,7 +317,10 @@ void Download::Impl::OnMapFailed(const Request& request, const Error& error) {
   const bool was_holding = holder.state == Holder::State::kHolding;
   if (!was_holding || error.code == Code::kNotFound || error.code == Code::kDenied) {
     Withdraw(request.holder, Holder::State::kNot);
-    if (lead_ == holder.id && error.code == Code::kNotFound) holder.map_at = now_ + kLeadAgain;
+    if (lead_ == holder.id && error.code == Code::kNotFound) {
+      // It fetches the blob, as it leads; before we knew that it may not have begun.
+      holder.map_at = now_ + (request.asked_at < lead_named_ ? Duration(0) : kLeadAgain);
+    }
     return;
   }
   holder.map_at = now_ + kMapPauseIdle;

@@ -474,6 +474,7 @@ class Download::Impl {
   RequestId next_request_ = 1;
   int asked_pieces_ = 0;  // at peers
   std::map<int, PieceIndex> readers_;
+  std::optional<PieceIndex> begins_at_;  // a reader's first piece, until it is here
 
   Time resolve_by_{};
   Time looked_at_{};  // for holders, last
@@ -497,6 +498,7 @@ class Download::Impl {
   std::optional<Time> busy_since_;
   std::optional<PeerId> lead_;  // somebody else
   int lead_at_ = -1;            // its place, unless another took it
+  Time lead_named_{};           // since when we know of it
   std::optional<Time> lead_waits_since_;
   std::optional<PeerId> lost_lead_;  // it led, and failed us since
   bool lead_missed_ = false;         // that is to be told

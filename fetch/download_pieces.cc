@@ -128,7 +128,9 @@ std::optional<Download::Impl::Choice> Download::Impl::Choose(int at, std::int32_
   const bool last_now = ContradictionKnown() || (!first && WantsLastEarly());
   if (last_now && holder.can.Has(last) && picker_.Free(last)) return Choice{{last, 1}, true};
   const PieceIndex head = picker_.Window().first;
-  if (first && holder.can.Has(head) && picker_.Free(head)) return Choice{{head, 1}};
+  if ((first || begins_at_ == head) && holder.can.Has(head) && picker_.Free(head)) {
+    return Choice{{head, 1}};
+  }
   if (const auto run = picker_.Pick(holder.can, budget, PiecePicker::Where::kWindow)) {
     return Choice{*run};
   }
@@ -228,6 +230,7 @@ void Download::Impl::OnPeerPiece(Request& request, PieceIndex piece, const Chain
 void Download::Impl::PieceHere(PieceIndex piece, RequestId by) {
   CutLosers(piece, by);
   picker_.SetHere(piece);
+  if (begins_at_ == piece) begins_at_.reset();
   for (const int at : holding_) {
     Holder& holder = holders_[at];
     if (holder.counted && holder.can.Has(piece)) --holder.useful;

@@ -23,6 +23,7 @@ void Download::Impl::OnMember(const PeerId& peer) {
 void Download::Impl::OnSwarm(const SwarmView& view) {
   swarm_asking_ = swarm_silent_ = false;
   swarm_heard_ = true;
+  if (lead_ != view.lead) lead_named_ = now_;
   lead_ = view.lead;
   if (lead_ && lead_ != lost_lead_) lost_lead_.reset();
   const bool read_in_silence = upstream_request_ != 0 && read_in_silence_;

@@ -79,6 +79,9 @@ class HttpServer {
     Duration header_time = std::chrono::seconds(10);
     Duration send_stall = std::chrono::seconds(60);
     Duration gate_stall = std::chrono::minutes(2);
+    // About so much of an answer waits in the kernel for its turn on the wire; nullopt: as much as
+    // the kernel takes. An answer is over when the rest of it is on its way, or waits there.
+    std::optional<Bytes> unsent_max;
   };
   struct Options {
     index::Endpoint listen;  // port 0: any

@@ -1,5 +1,7 @@
 #include "fetch/transport/http_session.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
@@ -69,6 +71,10 @@ HttpSession::HttpSession(DataLoop& loop, int fd, std::string remote, bool refuse
   error_code ignored;
   // The address family only matters to calls that we do not make.
   socket_.assign(asio::ip::tcp::v4(), fd, ignored);
+  if (const auto most = limits().unsent_max) {
+    const auto bytes = static_cast<int>(most->count());
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
+  }
   if (loop.shared().tls) {
     channel_ = MakeTlsChannel(loop.shared().tls.get(), fd, loop.scratch());
   } else {

@@ -22,6 +22,10 @@
 
 namespace shoal::fetch {
 
+// HttpServer::Limits::unsent_max for peers. A kernel takes a whole piece at once: its slot would be
+// free before the piece is sent, and what many were given would wait before one link.
+inline constexpr Bytes kUnsentMax{64 << 10};
+
 // Who may see what. Any thread.
 struct PeerGate {
   // Whether the peer has proved to share a room with us.

@@ -97,6 +97,23 @@ TEST(DownloadSwarmTest, ALeadThatHasNothingYetIsAskedAgainSoon) {
   }
 }
 
+TEST(DownloadSwarmTest, WhoHadNothingBeforeWeKnewThatItLeadsIsAskedAgainAtOnce) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start({Peer(5)});
+  rig.Resolved();
+  const FetchMap early = rig.TakeOne<FetchMap>();
+  rig.Pass(1ms);
+  rig.Swarm({.lead = Peer(5), .members = {Peer(5)}});
+  EXPECT_EQ(rig.Count<FetchMap>(), 0);
+  rig.Pass(1ms);
+  rig.Failed(early.id, Code::kNotFound);
+  const FetchMap again = rig.TakeOne<FetchMap>();
+  EXPECT_EQ(again.peer, Peer(5));
+  // It knows that it leads by now: more is not gained by haste.
+  rig.Failed(again.id, Code::kNotFound);
+  EXPECT_EQ(rig.Count<FetchMap>(), 0);
+}
+
 TEST(DownloadSwarmTest, NoArbiterAnswersThenItLeadsItself) {
   DownloadRig rig(true, Arbitrated());
   rig.Start();
@@ -584,6 +601,25 @@ TEST(DownloadSwarmTest, NamesFurtherPiecesAndTakesTheOneThatIsChosen) {
   rig.ServeAll();
   EXPECT_EQ(rig.Count<Proved>(), 1);
   EXPECT_EQ(rig.download.sources().wasted, Bytes(0));
+}
+
+TEST(DownloadSwarmTest, WhatAReaderBeginsWithIsNamedFirstUntilItIsHere) {
+  DownloadRig rig;
+  rig.Start({Peer(1)});
+  rig.Reader(1, 0);
+  rig.AnswerMapOf(Peer(1), DownloadRig::Whole(64));
+  FetchPieces asked = rig.TakeOne<FetchPieces>();
+  for (int others = 0; others < 3; ++others) {
+    EXPECT_EQ(asked.first.value, 0);
+    ASSERT_FALSE(asked.options.empty());
+    const PieceIndex other = asked.options.front();
+    rig.Chosen(asked.id, other.value);
+    rig.Piece(asked.id, other.value);
+    rig.Done(asked.id);
+    const auto next = rig.Take<FetchPieces>();
+    ASSERT_FALSE(next.empty());
+    asked = next.front();
+  }
 }
 
 TEST(DownloadSwarmTest, PiecesThatMayComeAreNotAskedElsewhereUntilChosen) {

@@ -420,6 +420,25 @@ TEST_F(HttpServerFileTest, AClientThatTakesNothingIsClosed) {
   EXPECT_FALSE(told->second);
 }
 
+TEST_F(HttpServerFileTest, WhatIsNotOnTheWireWaitsWithUs) {
+  HttpServer::Limits limits;
+  limits.send_stall = std::chrono::milliseconds(50);
+  limits.unsent_max = Bytes(64 << 10);
+  const auto server = StartServer(
+      [this](const HttpRequest&, const Responder& respond) {
+        HttpReply reply = FileReply(file_, 0, 512 << 10);  // a kernel would take it all
+        reply.done = [this](Bytes sent, bool whole) { done_.Put({sent, whole}); };
+        respond(std::move(reply));
+      },
+      limits);
+  Probe probe(server->endpoint(), 4096);
+  probe.Get("/");
+  const auto told = done_.Take();
+  ASSERT_TRUE(told);
+  EXPECT_FALSE(told->second);
+  EXPECT_LT(told->first, Bytes(256 << 10));
+}
+
 TEST_F(HttpServerFileTest, StopLetsRunningAnswersFinish) {
   const auto server = StartGated();
   gate_->Open(Bytes(1000));
