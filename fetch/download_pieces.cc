@@ -72,7 +72,10 @@ void Download::Impl::AskPieces() {
       if (!CanHelp(holder) || !MayAsk(holder) || holder.asked_pieces >= SlotsOf(holder)) continue;
       // A peer whose rate is not known yet is worth finding out.
       const double rate = holder.score.rate().value_or(std::numeric_limits<double>::max());
-      turns.push_back({holder.asked_pieces, rate, rng_.Next(), at});
+      // What the lead alone has waits for its link, and is lost with it: it is asked as if one
+      // piece fewer were under way from it.
+      const bool sole = lead_ == holder.id && picker_.HasSole(holder.can);
+      turns.push_back({holder.asked_pieces - (sole ? 1 : 0), rate, rng_.Next(), at});
     }
     // Peers with nothing to do first, then the faster ones.
     std::ranges::sort(turns, [](const Turn& a, const Turn& b) {

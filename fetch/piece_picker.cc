@@ -100,6 +100,18 @@ PieceRun PiecePicker::Window() const {
   return {start, std::min(window_pieces_, here_.size() - start.value)};
 }
 
+bool PiecePicker::HasSole(const PieceMap& can) const {
+  SHOAL_CHECK(can.size() == here_.size());
+  for (std::int32_t at = 0; at < can.size(); at = NextWord(at)) {
+    bool sole = false;
+    PieceMap::ForEachBit(static_cast<std::size_t>(at / PieceMap::kWordBits),
+                         FreeWord(can, at, can.size()),
+                         [&](PieceIndex i) { sole |= holders(i) == 1; });
+    if (sole) return true;
+  }
+  return false;
+}
+
 std::optional<PieceRun> PiecePicker::Pick(const PieceMap& can, std::int32_t budget, Where where) {
   SHOAL_CHECK(budget >= 1 && can.size() == here_.size());
   const PieceRun window = Window();

@@ -63,6 +63,9 @@ class PiecePicker {
   // Absent, and asked of nobody.
   [[nodiscard]] bool Free(PieceIndex i) const { return !here_.Has(i) && asked(i) == 0; }
 
+  // Whether a holder that can give `can` is the only one with some free piece.
+  [[nodiscard]] bool HasSole(const PieceMap& can) const;
+
   // Picks a run for a holder that can give `can`. Does not mark it.
   //
   // budget   pieces, at least 1.

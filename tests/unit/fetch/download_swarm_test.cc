@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -640,6 +641,34 @@ TEST(DownloadSwarmTest, NamesNoFurtherPiecesWhenFewAreLeft) {
   rig.Start({Peer(1)});
   rig.AnswerMapOf(Peer(1), DownloadRig::Whole(3));
   EXPECT_TRUE(rig.TakeOne<FetchPieces>().options.empty());
+}
+
+// Of the first 40 requests, served in turn, those that go to the lead; two others have half of the
+// blob, or all of it.
+int AskedOfTheLead(char other_half) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start({Peer(1), Peer(2), Peer(5)});
+  rig.Resolved();
+  rig.Swarm({.lead = Peer(5), .members = {Peer(1), Peer(2), Peer(5)}});
+  const HolderMap others = DownloadRig::Map(std::string(128, '*') + std::string(128, other_half));
+  rig.AnswerMapOf(Peer(1), others);
+  rig.AnswerMapOf(Peer(2), others);
+  rig.AnswerMapOf(Peer(5), DownloadRig::Whole(256));
+  int of_lead = 0;
+  std::vector<FetchPieces> asked;
+  for (std::size_t i = 0; i < 40; ++i) {
+    for (const FetchPieces& one : rig.Take<FetchPieces>()) asked.push_back(one);
+    if (i >= asked.size()) break;
+    of_lead += asked[i].peer == Peer(5) ? 1 : 0;
+    rig.Chosen(asked[i].id, asked[i].first.value);
+    rig.Serve(asked[i]);
+  }
+  EXPECT_GE(asked.size(), 40U);
+  return of_lead;
+}
+
+TEST(DownloadSwarmTest, WhatTheLeadAloneHasIsAskedSooner) {
+  EXPECT_GE(AskedOfTheLead(' '), AskedOfTheLead('*') + 5);
 }
 
 // Busy and slow holders.

@@ -121,6 +121,17 @@ TEST(PiecePickerTest, ARunEndsAtTheWindowAndAtPiecesThatAreTaken) {
   EXPECT_EQ(picker.Pick(DrawMap("*******"), 4, Where::kAnywhere), (PieceRun{{0}, 1}));
 }
 
+TEST(PiecePickerTest, KnowsWhoIsTheOnlyOneWithSomething) {
+  const std::string others(100, '2');
+  const std::string whole(101, '*');
+  EXPECT_TRUE(DrawPicker(others + '1', "").HasSole(DrawMap(whole)));
+  EXPECT_FALSE(DrawPicker(others + '2', "").HasSole(DrawMap(whole)));
+  // Somebody else has it alone; it is here; it was asked.
+  EXPECT_FALSE(DrawPicker("21", "  ").HasSole(DrawMap("* ")));
+  EXPECT_FALSE(DrawPicker("21", " *").HasSole(DrawMap("**")));
+  EXPECT_FALSE(DrawPicker("21", " 1").HasSole(DrawMap("**")));
+}
+
 TEST(PiecePickerTest, ForgetsHoldersThatLeave) {
   PiecePicker picker = DrawPicker("111", "   ");
   const PieceMap more = DrawMap("** ");
