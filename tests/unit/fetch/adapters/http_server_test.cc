@@ -2,7 +2,10 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include "tests/unit/fetch/adapters/http_probe.h"
 
@@ -43,6 +46,24 @@ class HttpServerFileTest : public ::testing::Test {
           respond(std::move(reply));
         },
         limits);
+  }
+  // What is told of an answer of so many bytes to a client that takes nothing.
+  std::optional<std::pair<Bytes, bool>> TellOfStalled(HttpServer::Limits limits,
+                                                      std::int64_t bytes) {
+    limits.send_stall = std::chrono::milliseconds(50);
+    const auto server = StartServer(
+        [this, bytes](const HttpRequest&, const Responder& respond) {
+          HttpReply reply = FileReply(file_, 0, std::min(bytes, Size()));
+          for (std::int64_t more = Size(); more < bytes; more += Size()) {
+            reply.body.push_back(reply.body.front());
+          }
+          reply.done = [this](Bytes sent, bool whole) { done_.Put({sent, whole}); };
+          respond(std::move(reply));
+        },
+        limits);
+    Probe probe(server->endpoint(), 4096);
+    probe.Get("/");
+    return done_.Take();
   }
   [[nodiscard]] std::int64_t Size() const { return static_cast<std::int64_t>(text_.size()); }
 
@@ -403,37 +424,15 @@ TEST_F(HttpServerFileTest, AClientThatLeavesMidBodyIsNoticed) {
 }
 
 TEST_F(HttpServerFileTest, AClientThatTakesNothingIsClosed) {
-  HttpServer::Limits limits;
-  limits.send_stall = std::chrono::milliseconds(50);
-  const auto server = StartServer(
-      [this](const HttpRequest&, const Responder& respond) {
-        HttpReply reply = FileReply(file_, 0, Size());
-        for (int i = 0; i < 20; ++i) reply.body.push_back(reply.body.front());  // beyond any buffer
-        reply.done = [this](Bytes sent, bool whole) { done_.Put({sent, whole}); };
-        respond(std::move(reply));
-      },
-      limits);
-  Probe probe(server->endpoint(), 4096);
-  probe.Get("/");
-  const auto told = done_.Take();
+  const auto told = TellOfStalled({}, 20 * Size());  // beyond any buffer
   ASSERT_TRUE(told);
   EXPECT_FALSE(told->second);
 }
 
 TEST_F(HttpServerFileTest, WhatIsNotOnTheWireWaitsWithUs) {
   HttpServer::Limits limits;
-  limits.send_stall = std::chrono::milliseconds(50);
   limits.unsent_max = Bytes(64 << 10);
-  const auto server = StartServer(
-      [this](const HttpRequest&, const Responder& respond) {
-        HttpReply reply = FileReply(file_, 0, 512 << 10);  // a kernel would take it all
-        reply.done = [this](Bytes sent, bool whole) { done_.Put({sent, whole}); };
-        respond(std::move(reply));
-      },
-      limits);
-  Probe probe(server->endpoint(), 4096);
-  probe.Get("/");
-  const auto told = done_.Take();
+  const auto told = TellOfStalled(limits, 512 << 10);  // a kernel would take it all
   ASSERT_TRUE(told);
   EXPECT_FALSE(told->second);
   EXPECT_LT(told->first, Bytes(256 << 10));
