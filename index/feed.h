@@ -3,8 +3,9 @@
 //
 // Rules
 // - Neighbours: kLinksWanted are asked for, at a bounded pace, kLinksMax are taken. Who asks is
-//   taken, although it refused us before. Each is pushed to or only named to. A push that was not
-//   new turns it to naming, on both sides; asking for what was only named turns it back.
+//   taken, although it refused us before; also when that no comes after its asking. Each is pushed
+//   to or only named to. A push that was not new turns it to naming, on both sides; asking for what
+//   was only named turns it back.
 // - What was named and has not come within kGraftWait is asked for, from those who named it, one
 //   after the other.
 // - Every kRoundEvery all that is here is compared with a random member, who is taken for a
@@ -123,6 +124,9 @@ class Feed {
   struct Link {
     bool pushed = true;
     Time since;
+    // It asked for this link while we waited for an answer to our own asking, which may be a no
+    // that it said before.
+    bool crossed = false;
     std::map<PeerId, std::uint64_t> knows;  // of each writer what it has, as far as we know
   };
   struct Missing {

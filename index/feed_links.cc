@@ -40,7 +40,7 @@ void Feed::Send(const PeerId& to, FeedFrame frame, FeedActions& actions) {
 
 void Feed::MakeLink(Time now, const PeerId& peer, bool pushed) {
   asked_.erase(peer);
-  links_.emplace(peer, Link{pushed, now, {}});
+  links_.emplace(peer, Link{.pushed = pushed, .since = now, .crossed = false, .knows = {}});
 }
 
 void Feed::Unlink(Time now, const PeerId& peer, Duration refused_for) {
@@ -126,16 +126,20 @@ void Feed::OnSendFailed(Time now, const PeerId& to, FeedActions& actions) {
 }
 
 void Feed::OnLinkWords(Time now, const PeerId& from, const FeedFrame& frame, FeedActions& actions) {
+  const auto it = links_.find(from);
+  const bool is_asking = frame.link && frame.whole;
+  const bool crossed = it != links_.end() && !is_asking && std::exchange(it->second.crossed, false);
   if (frame.unlink) {
+    if (crossed) return;
     Unlink(now, from, limits_.full);
     TopUp(now, actions);
     return;
   }
-  const auto it = links_.find(from);
   if (it != links_.end()) {
     if (frame.prune) it->second.pushed = false;
     if (frame.graft) it->second.pushed = true;
     asked_.erase(from);
+    if (is_asking) FrameTo(from, actions).link = true;  // it may have lost us
     return;
   }
   if (!frame.link) return;
@@ -148,7 +152,8 @@ void Feed::OnLinkWords(Time now, const PeerId& from, const FeedFrame& frame, Fee
   }
   refused_.erase(from);  // it would not have us then, and asks now
   MakeLink(now, from, !frame.prune);
-  if (is_answer) return;
+  links_.at(from).crossed = is_answer && is_asking;
+  if (is_answer && !is_asking) return;
   FeedFrame& answer = FrameTo(from, actions);
   answer.link = true;
   answer.prune = frame.prune;

@@ -160,6 +160,45 @@ TEST(FeedTest, OneWhomAllRefuseDoesNotAskThemAgainAndAgain) {
   EXPECT_LE(asked, 16U + 60 + 4);
 }
 
+// Both ask at once, and one did not know the other yet: its no comes after its own asking.
+TEST(FeedTest, ANoFromBeforeItsOwnAskingUndoesNoLink) {
+  FeedRig rig(1);
+  Feed& feed = *rig.At(0).feed;
+  FeedActions actions;
+  feed.OnMember(rig.now(), rig.IdOf(1), actions);
+  ASSERT_EQ(actions.sends.size(), 1U);
+  ASSERT_TRUE(actions.sends.front().frame.link);
+
+  const auto say = [&](const FeedFrame& frame) {
+    FeedActions back;
+    feed.OnFrame(rig.now(), rig.Wall(), rig.IdOf(1), frame, back);
+    return back.sends.empty() ? FeedFrame() : back.sends.front().frame;
+  };
+  FeedFrame asking;
+  asking.link = asking.whole = true;
+  EXPECT_TRUE(say(asking).link);
+  EXPECT_EQ(feed.Links().size(), 1U);
+  FeedFrame no;
+  no.unlink = true;
+  EXPECT_TRUE(say(no).empty());
+  EXPECT_EQ(feed.Links().size(), 1U);
+  // What it says after that is meant.
+  say(no);
+  EXPECT_TRUE(feed.Links().empty());
+}
+
+TEST(FeedTest, ANeighbourThatAsksAgainIsAnswered) {
+  FeedRig rig(2);
+  rig.Run(2s);
+  ASSERT_EQ(rig.At(0).feed->Links().size(), 1U);
+  FeedFrame asking;
+  asking.link = asking.whole = true;
+  FeedActions actions;
+  rig.At(0).feed->OnFrame(rig.now(), rig.Wall(), rig.IdOf(1), asking, actions);
+  ASSERT_EQ(actions.sends.size(), 1U);
+  EXPECT_TRUE(actions.sends.front().frame.link);
+}
+
 // --- what is refused ---
 
 struct Forger {
