@@ -57,6 +57,9 @@ void Download::Impl::Start(const std::vector<PeerId>& known) {
     if (have().all()) return Prove();
   }
   AddHolders(known);
+  for (Holder& holder : holders_) holder.listed = true;
+  // On a LAN all neighbours would hear the question, to name those that are known.
+  if (known.size() >= kHoldersEnough) return;
   resolving_ = true;
   Emit(ResolveHolders{});
 }
@@ -198,15 +201,27 @@ Duration Download::Impl::NextLookPause() const {
   return std::min(look_pause_ * 2, kResolveSeldom);
 }
 
+// Those that the catalog lists were to be enough.
+bool Download::Impl::ListedAreInVain() const {
+  if (resolved_ || (AnyFirstMapPending() && now_ < ListedPatienceEnds())) return false;
+  return std::ranges::none_of(holding_, [this](int at) { return holders_[at].known > 0; });
+}
+
+void Download::Impl::LookForHolders() {
+  if (resolving_) return;
+  if (now_ < LookAgainAt() && !ListedAreInVain()) return;
+  look_pause_ = NextLookPause();
+  looked_at_ = now_;
+  if (!resolved_ && look_pause_ == kResolveRare) return OnResolved();
+  if (!resolved_) resolve_by_ = now_ + limits_.resolve;
+  resolving_ = true;
+  Emit(ResolveHolders{});
+}
+
 void Download::Impl::Decide() {
   AskMaps();
   ReconsiderChain();
-  if (resolved_ && !resolving_ && now_ >= LookAgainAt()) {
-    look_pause_ = NextLookPause();
-    looked_at_ = now_;
-    resolving_ = true;
-    Emit(ResolveHolders{});
-  }
+  LookForHolders();
   AskArbiters();
   AskUpstream();
   AskPieces();

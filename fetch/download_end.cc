@@ -83,7 +83,8 @@ Time Download::Impl::NextDeadline() const {
   };
   at(progress_at_ + limits_.give_up);
   if (!resolved_) at(resolve_by_);
-  if (resolved_ && !resolving_) at(LookAgainAt());
+  if (!resolving_) at(LookAgainAt());
+  if (!resolving_ && !resolved_) at(ListedPatienceEnds());
   at(double_at_);
   // These two are lower bounds: waking early only works them out anew.
   next = std::min(next, std::max(requests_at_, now_ + Duration(1)));

@@ -119,6 +119,18 @@ void Download::Impl::LookAtHolders() {
   }
 }
 
+// Who answered that it has nothing makes place for another at once.
+int Download::Impl::ListedLately() {
+  if (now_ >= listed_at_ + kListedPause) listed_at_ = now_;
+  const auto lately = [this](int at) {
+    return holders_[at].listed && holders_[at].first_asked >= listed_at_;
+  };
+  return static_cast<int>(std::ranges::count_if(asking_, lately) +
+                          std::ranges::count_if(holding_, [&](int at) {
+                            return lately(at) && holders_[at].known > 0;
+                          }));
+}
+
 void Download::Impl::AskQueued() {
   auto active = static_cast<int>(asking_.size());
   for (const int at : holding_) {
@@ -134,13 +146,20 @@ void Download::Impl::AskQueued() {
     first_maps_since_ = now_;
   }
   first_maps_at_ = kNever;
+  int listed = ListedLately();
   std::vector<int> asked;
   for (const int at : queued_) {
     // The lead has a place of its own: from it comes what nobody else has.
     if (lead_ != holders_[at].id) {
       if (active >= limits_.holders_max) continue;
+      if (holders_[at].listed && listed++ >= kListedAtOnce) {
+        first_maps_at_ = std::min(first_maps_at_, listed_at_ + kListedPause);
+        WakeAt(first_maps_at_);
+        ++active;  // its place is kept: others that come meanwhile have less
+        continue;
+      }
       if (first_maps_ >= kFirstMapsMax * limits_.holders_max) {
-        first_maps_at_ = first_maps_since_ + kFirstMapsTime;
+        first_maps_at_ = std::min(first_maps_at_, first_maps_since_ + kFirstMapsTime);
         WakeAt(first_maps_at_);
         continue;
       }
@@ -151,6 +170,7 @@ void Download::Impl::AskQueued() {
   }
   for (const int at : asked) {
     SetState(at, Holder::State::kAsking);
+    holders_[at].first_asked = now_;
     AskMap(at, 0);
   }
   room_changed_ = false;

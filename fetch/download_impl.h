@@ -47,6 +47,8 @@ inline constexpr Duration kHashWait = std::chrono::seconds(10);
 // Holders are looked for again until the blob is here: this often, and while pieces come from peers
 // half as often each time, down to kResolveSeldom. With kHoldersEnough of them that soon only after
 // kResolveRare: on a LAN all neighbours hear the question and those who hold the blob answer it.
+// Where the catalog lists as many they are looked for when these have nothing, or do not answer for
+// half a stall.
 inline constexpr Duration kResolveAgain = std::chrono::seconds(1);
 inline constexpr Duration kResolveSeldom = std::chrono::seconds(8);
 inline constexpr Duration kResolveRare = std::chrono::seconds(30);
@@ -78,6 +80,10 @@ inline constexpr Duration kMemberPause = std::chrono::milliseconds(50);
 inline constexpr int kFirstMapsMax = 16;
 inline constexpr int kFirstMapsAnew = 4;
 inline constexpr Duration kFirstMapsTime = std::chrono::milliseconds(100);
+// Of those that the catalog lists so many are asked for a first map at once, and as many more after
+// each such pause: the first pieces do not wait for maps that they do not need.
+inline constexpr int kListedAtOnce = 6;
+inline constexpr Duration kListedPause = std::chrono::milliseconds(50);
 // Where more peers are known than are asked, one that has nothing for us, or else the one that is
 // busy for longest, gives its place to another after this; after twice that, and so on, if that one
 // has nothing either.
@@ -138,6 +144,7 @@ struct Holder {
   bool member = false;     // it fetches the blob too, as far as we heard
   bool excused = false;    // it had changed its mind once
   bool grew = false;       // its last map had more than the one before
+  bool listed = false;     // by the catalog
   bool overtaken = false;  // the map that is being asked: news came meanwhile
   int asked_pieces = 0;
   std::int32_t useful = 0;   // of those that it can give, while counted, the ones that we lack
@@ -150,6 +157,7 @@ struct Holder {
   PeerScore score;
   Time slow_until{};
   Time map_sent{};
+  Time first_asked{};
   PieceMap can;  // of the pieces known those whose states it vouches for
   PeerId id;
   std::optional<Dispute> dispute;
@@ -266,6 +274,7 @@ class Download::Impl {
   // Works holders_at_ out anew.
   void LookAtHolders();
   void AskQueued();
+  [[nodiscard]] int ListedLately();
   void AskMaps();
   // Asks a peer that was not asked yet in place of one that has nothing for us, or is busy, if we
   // could ask for more pieces than our holders give. Members meet those first that came when they
@@ -427,6 +436,9 @@ class Download::Impl {
   void GiveUp();
   void Prove();
   void CancelAll();
+  void LookForHolders();
+  [[nodiscard]] bool ListedAreInVain() const;
+  [[nodiscard]] Time ListedPatienceEnds() const { return looked_at_ + limits_.stall / 2; }
   [[nodiscard]] Duration NextLookPause() const;
   [[nodiscard]] Time LookAgainAt() const {
     return std::min(looked_at_ + look_pause_, std::max(looked_at_, peer_piece_at_) + kResolveAgain);
@@ -468,6 +480,7 @@ class Download::Impl {
   std::int64_t first_maps_ = 0;  // asked in vain as far as we know, less those that time brought
   Time first_maps_since_{};
   Time first_maps_at_ = kNever;  // some that are queued may be asked then
+  Time listed_at_{};             // since then those asked count for kListedAtOnce
   std::map<RequestId, Request> requests_;
   std::vector<Request*> byte_requests_;  // those that are not for maps, ascending
   Time requests_at_ = kNever;            // none is to be looked at before

@@ -163,12 +163,17 @@ Duration PauseOfLooks(DownloadRig& rig, bool pieces_come) {
   return rig.now - before;
 }
 
-void StartWithHolders(DownloadRig& rig, int holders) {
+std::vector<PeerId> Peers(int count) {
   std::vector<PeerId> peers;
-  for (int i = 1; i <= holders; ++i) peers.push_back(Peer(i));
-  rig.Start(peers);
+  for (int i = 1; i <= count; ++i) peers.push_back(Peer(i));
+  return peers;
+}
+
+void StartWithHolders(DownloadRig& rig, int holders) {
+  const auto peers = Peers(holders);
+  rig.Start();
   rig.Take<ResolveHolders>();
-  rig.Resolved();
+  rig.Resolved(peers);
   for (const PeerId& peer : peers) rig.AnswerMapOf(peer, DownloadRig::Whole(10'000));
 }
 
@@ -188,6 +193,87 @@ TEST(DownloadTest, WhoHasManyHoldersRarelyLooksForMore) {
   EXPECT_EQ(PauseOfLooks(rig, true), 1s);
   EXPECT_EQ(PauseOfLooks(rig, true), 30s);
   EXPECT_LE(PauseOfLooks(rig, false), 1100ms);
+}
+
+TEST(DownloadTest, ManyHoldersOfTheCatalogAreAskedForMapsAFewAtATime) {
+  DownloadRig rig;
+  rig.Start(Peers(20));
+  EXPECT_EQ(rig.Take<FetchMap>().size(), 6U);
+  rig.Pass(49ms);
+  EXPECT_EQ(rig.Count<FetchMap>(), 0);
+  rig.Pass(1ms);
+  EXPECT_EQ(rig.Take<FetchMap>().size(), 6U);
+  rig.Pass(50ms);
+  rig.Pass(50ms);
+  EXPECT_EQ(rig.Take<FetchMap>().size(), 8U);
+}
+
+TEST(DownloadTest, AHolderOfTheCatalogThatHasNothingMakesPlaceForTheNext) {
+  DownloadRig rig;
+  rig.Start(Peers(20));
+  const auto maps = rig.Take<FetchMap>();
+  ASSERT_EQ(maps.size(), 6U);
+  rig.AnswerMap(maps[0].id, DownloadRig::Whole(100));
+  EXPECT_EQ(rig.Count<FetchMap>(), 0);
+  rig.Failed(maps[1].id, Code::kNotFound);
+  rig.AnswerMap(maps[2].id, DownloadRig::Map(std::string(100, ' ')));
+  EXPECT_EQ(rig.Take<FetchMap>().size(), 2U);
+}
+
+// Those that come meanwhile, fetchers for the most part, have less than those that the catalog
+// lists.
+TEST(DownloadTest, HoldersOfTheCatalogThatWaitKeepTheirPlaces) {
+  DownloadLimits limits = DownloadRig::Limits();
+  limits.holders_max = 10;
+  DownloadRig rig(true, limits);
+  const auto peers = Peers(20);
+  rig.Start({peers.begin(), peers.begin() + 10});
+  EXPECT_EQ(rig.Take<FetchMap>().size(), 6U);
+  for (auto peer = peers.begin() + 10; peer != peers.end(); ++peer) rig.Member(*peer);
+  EXPECT_EQ(rig.Count<FetchMap>(), 0);
+  rig.Pass(50ms);
+  EXPECT_EQ(rig.Take<FetchMap>().size(), 4U);
+}
+
+TEST(DownloadTest, WhereTheCatalogListsManyHoldersTheyAreNotLookedFor) {
+  DownloadRig rig;
+  rig.Start(Peers(8));
+  EXPECT_EQ(rig.Count<ResolveHolders>(), 0);
+  rig.Pass(50ms);
+  for (const FetchMap& map : rig.Take<FetchMap>())
+    rig.AnswerMap(map.id, DownloadRig::Whole(10'000));
+  EXPECT_EQ(PauseOfLooks(rig, true), 31s);
+}
+
+TEST(DownloadTest, WhereTheCatalogWasWrongHoldersAreLookedForBeforeTheUpstreamIsAsked) {
+  DownloadRig rig;
+  rig.Start(Peers(8));
+  for (int asked = 0; asked < 8;) {
+    const auto maps = rig.Take<FetchMap>();
+    ASSERT_FALSE(maps.empty());
+    for (const FetchMap& map : maps) rig.Failed(map.id, Code::kNotFound);
+    asked += static_cast<int>(maps.size());
+  }
+  rig.TakeOne<ResolveHolders>();
+  EXPECT_EQ(rig.Count<FetchUpstream>(), 0);
+  rig.Pass(49ms);
+  EXPECT_EQ(rig.Count<FetchUpstream>(), 0);
+  rig.Resolved();
+  EXPECT_EQ(rig.Count<FetchUpstream>(), 1);
+}
+
+TEST(DownloadTest, WhereNoneThatTheCatalogListsAnswersHoldersAreLookedFor) {
+  DownloadRig rig;
+  rig.Start(Peers(8));
+  rig.Pass(249ms);
+  EXPECT_EQ(rig.Count<ResolveHolders>(), 0);
+  rig.Pass(1ms);
+  rig.TakeOne<ResolveHolders>();
+  rig.Resolved({Peer(9)});
+  rig.AnswerMapOf(Peer(9), DownloadRig::Whole(4));
+  rig.ServeAll();
+  EXPECT_EQ(rig.Count<Proved>(), 1);
+  EXPECT_EQ(rig.Count<FetchUpstream>(), 0);
 }
 
 TEST(DownloadTest, AsksTheUpstreamWhenResolvingTakesTooLong) {
