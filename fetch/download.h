@@ -5,19 +5,20 @@
 // and exactly one end (OnRequestDone or OnRequestFailed), unless CancelRequest took it back.
 //
 // Rules
-// 1. Holders are asked for their map (size, piece size, chain, have) first. A peer is asked only
-//    for pieces that its map lists and whose states it vouches for itself, so that a piece that
-//    fails is always its sender's blame. Rarest first inside a window behind the readers' position,
-//    random among equals. A request names further pieces that would do as well, of the window and
-//    of beyond it; the holder sends the one it has sent least (OnChosen), and until then none of
-//    them is asked elsewhere. The piece that a reader begins with is named first until it is here;
-//    a peer that has not delivered yet is asked for one piece only. Holders of whom less is asked
-//    come first, a lead that alone has something one piece sooner. As many pieces are asked at
-//    once, all holders together, as Pipeline says. A holder that is busy (OnBusy) is asked again
-//    when it said. Where more peers are known than are asked, one that has nothing new, or is busy,
-//    gives its place to another.
-// 2. After Start the shell resolves holders (ResolveHolders); once OnResolved came, or after
-//    limits.resolve, and no holder is known that answers, the upstream is wanted at once.
+// 1. Holders are asked for their map (size, piece size, chain, have) first; of those that the
+//    catalog lists a few at a time. A peer is asked only for pieces that its map lists and whose
+//    states it vouches for itself, so that a piece that fails is always its sender's blame. Rarest
+//    first inside a window behind the readers' position, random among equals. A request names
+//    further pieces that would do as well, of the window and of beyond it; the holder sends the one
+//    it has sent least (OnChosen), and until then none of them is asked elsewhere. The piece that a
+//    reader begins with is named first until it is here; a peer that has not delivered yet is asked
+//    for one piece only. Holders of whom less is asked come first, a lead that alone has something
+//    one piece sooner. As many pieces are asked at once, all holders together, as Pipeline says. A
+//    holder that is busy (OnBusy) is asked again when it said. Where more peers are known than are
+//    asked, one that has nothing new, or is busy, gives its place to another.
+// 2. After Start the shell resolves holders (ResolveHolders), unless the catalog lists many; then
+//    only when these are in vain. Once OnResolved came, or after limits.resolve, and no holder is
+//    known that answers, the upstream is wanted at once.
 // 3. Holders that exist but make no progress (for limits.peer_budget no piece verified, not
 //    even a piece's worth of bytes, and no word that they are busy) are joined by the upstream,
 //    which fetches from the first absent piece on that no holder has; its run is cut where pieces
