@@ -40,8 +40,10 @@ def until_all_passed(meter, way):
 
 
 def report(title, meter, way, rate, counted):
-    time = meter.samples[-1].after - meter.samples[0].before
+    total = meter.total(way)
     until_all_passed(meter, way)
+    counted *= meter.total(way) / total
+    time = meter.samples[-1].after - meter.samples[0].before
     say(f"{title}: fastest {WINDOW:.0f} s {100 * meter.fastest(way, WINDOW) / rate:.1f} %, "
         f"slowest {100 * meter.slowest(way, WINDOW) / rate:.1f} % of the limit at the link; "
         f"{100 * counted / time / rate:.1f} % over all, as the agent counts")
