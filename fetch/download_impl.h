@@ -47,8 +47,8 @@ inline constexpr Duration kHashWait = std::chrono::seconds(10);
 // Holders are looked for again until the blob is here: this often, and while pieces come from peers
 // half as often each time, down to kResolveSeldom. With kHoldersEnough of them that soon only after
 // kResolveRare: on a LAN all neighbours hear the question and those who hold the blob answer it.
-// Where the catalog lists as many they are looked for when these have nothing, or do not answer for
-// half a stall.
+// Where the catalog lists as many they are looked for only when these have nothing, none answers
+// for half a stall, or no piece comes.
 inline constexpr Duration kResolveAgain = std::chrono::seconds(1);
 inline constexpr Duration kResolveSeldom = std::chrono::seconds(8);
 inline constexpr Duration kResolveRare = std::chrono::seconds(30);
@@ -144,7 +144,7 @@ struct Holder {
   bool member = false;     // it fetches the blob too, as far as we heard
   bool excused = false;    // it had changed its mind once
   bool grew = false;       // its last map had more than the one before
-  bool listed = false;     // by the catalog
+  bool listed = false;     // by the catalog, at the start
   bool overtaken = false;  // the map that is being asked: news came meanwhile
   int asked_pieces = 0;
   std::int32_t useful = 0;   // of those that it can give, while counted, the ones that we lack
