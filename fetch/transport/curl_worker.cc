@@ -88,7 +88,7 @@ void CurlWorker::Add(HttpClient::CallId id, HttpCall call, std::shared_ptr<HttpS
   {
     const std::lock_guard lock(mutex_);
     if (!stopped_) {
-      load_.fetch_add(1, std::memory_order_relaxed);
+      if (!call.small) load_.fetch_add(1, std::memory_order_relaxed);
       added_.push_back({id, std::move(call), std::move(sink)});
       sink = nullptr;
     }
@@ -336,7 +336,7 @@ void CurlWorker::End(std::unordered_map<HttpClient::CallId, std::unique_ptr<Curl
   calls_.erase(it);
   turns_.Remove(call->id());
   if (call->easy() != nullptr) curl_multi_remove_handle(multi_, call->easy());
-  load_.fetch_sub(1, std::memory_order_relaxed);
+  if (!call->small()) load_.fetch_sub(1, std::memory_order_relaxed);
   tell(*call);
   if (call->easy() == nullptr) return;
   if (keep_handle && idle_.size() < kIdleHandlesMax) {

@@ -44,7 +44,7 @@ class CurlWorker {
   // Any thread. After the worker stopped, the sink hears kCancelled inside this call.
   void Add(HttpClient::CallId id, HttpCall call, std::shared_ptr<HttpSink> sink);
   void Cancel(HttpClient::CallId id);
-  // Calls that were added and are not over.
+  // Calls that bring much, were added and are not over.
   [[nodiscard]] int load() const { return load_.load(std::memory_order_relaxed); }
 
  private:

@@ -53,6 +53,7 @@ class AnswerSink : public HttpSink {
 
 // The worker's number is in the low bits of a call's id.
 constexpr int kWorkerBits = 6;
+constexpr int kLean = 2;
 
 }  // namespace
 
@@ -95,7 +96,7 @@ class HttpClient::Impl {
     worker.rate = options_.rate;
     worker.connections_per_host_max = Share(options_.connections_per_host_max, threads);
     worker.connections_per_peer_max = Share(options_.connections_per_peer_max, threads);
-    worker.small_calls_per_host_max = Share(options_.small_calls_per_host_max, threads);
+    worker.small_calls_per_host_max = options_.small_calls_per_host_max;  // all go to one
     worker.connections_max = Share(options_.connections_max, threads);
     for (int i = 0; i < threads; ++i) {
       auto started = CurlWorker::Start(worker);
@@ -120,12 +121,14 @@ class HttpClient::Impl {
  private:
   static int Share(int all, int threads) { return std::max(1, (all + threads - 1) / threads); }
 
-  // The least loaded worker; among equals always the same for a host, where its connections are.
+  // A host has its connections at one worker, and a dial costs more than to wait for a thread that
+  // is busier: only calls that bring much go elsewhere, and only from one that has kLean more.
   [[nodiscard]] std::size_t Choose(const HttpCall& call) const {
     if (call.affinity) return *call.affinity % workers_.size();
     std::size_t best = std::hash<std::string_view>{}(HostOf(call.url)) % workers_.size();
+    if (call.small) return best;
     for (std::size_t i = 0; i < workers_.size(); ++i) {
-      if (workers_[i]->load() < workers_[best]->load()) best = i;
+      if (workers_[i]->load() + kLean < workers_[best]->load()) best = i;
     }
     return best;
   }

@@ -401,6 +401,7 @@ void PeerServer::AnswerMap(const std::shared_ptr<LiveBlob>& live, const MapQuest
     if (live->Failure()) return respond(Refuse(404, "it is not here any more"));
     respond(JsonReply(MapFor(*live, have, question), question.zstd));
   };
+  if (live->have().count() > question.known) return answer();
   // Once, whether pieces came or time is up. A first question waits for a first piece: it is being
   // hashed or is about to arrive, and "nothing yet" would only be asked again.
   auto once = std::make_shared<std::function<void()>>(std::move(answer));

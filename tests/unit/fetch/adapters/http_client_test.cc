@@ -116,10 +116,22 @@ TEST_F(HttpClientTest, GivesHeadBodyAndEnd) {
 
 TEST_F(HttpClientTest, KeepsConnections) {
   ScriptServer server([](const SeenRequest&) { return ScriptReply{Answer(200, "x")}; });
-  for (int i = 0; i < 5; ++i) {
-    HttpCall call = Call(server.Url("/"));
-    call.affinity = 7;  // or an idle worker might open another
-    ASSERT_TRUE(Get(std::move(call)).ok());
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(Get(Call(server.Url("/"))).ok());
+  for (const auto& request : server.seen()) EXPECT_EQ(request.connection, 0);
+}
+
+TEST_F(HttpClientTest, ShortCallsKeepTheirConnectionWhicheverThreadIsBusy) {
+  ScriptServer server([](const SeenRequest&) { return ScriptReply{Answer(200, "x")}; });
+  ScriptServer silent([](const SeenRequest&) { return ScriptReply{"", ScriptReply::End::kHold}; });
+  for (const std::uint64_t busy : {0, 1}) {
+    std::vector<HttpClient::CallId> held;
+    for (int i = 0; i < 4; ++i) {
+      HttpCall call = Call(silent.Url("/"));
+      call.affinity = busy;
+      held.push_back(client_->Start(std::move(call), std::make_shared<Recorder>()));
+    }
+    ASSERT_TRUE(Get(Call(server.Url("/"))).ok());
+    for (const auto id : held) client_->Cancel(id);
   }
   for (const auto& request : server.seen()) EXPECT_EQ(request.connection, 0);
 }
