@@ -300,7 +300,8 @@ void Download::Impl::TakeMap(int at, const HolderMap& map, std::int32_t known) {
 }
 
 void Download::Impl::HurryMaps() {
-  if (!chain_ || alone_ || asked_pieces_ >= pipeline_.depth()) return;
+  // Whoever reads the upstream has what it lacks from there.
+  if (!chain_ || alone_ || upstream_request_ != 0 || asked_pieces_ >= pipeline_.depth()) return;
   for (const int at : holding_) {
     Holder& holder = holders_[at];
     if (holder.map_request != 0 || !holder.grew || holder.map_at == kNever) continue;
@@ -312,7 +313,9 @@ void Download::Impl::HurryMaps() {
 }
 
 Duration Download::Impl::MapPause(const Holder& holder) const {
-  if (!pipeline_.piece_time()) return kLeadPace.shortest;
+  if (!pipeline_.piece_time()) {
+    return upstream_request_ != 0 ? kMapPauseIdle : kLeadPace.shortest;
+  }
   return PauseAt(lead_ == holder.id ? kLeadPace : kOthersPace);
 }
 

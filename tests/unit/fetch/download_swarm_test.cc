@@ -76,6 +76,24 @@ TEST(DownloadSwarmTest, ALeadTellsWhatItHasFromTheUpstream) {
   EXPECT_EQ(rig.download.firsthand(), nullptr) << "another goes on";
 }
 
+// Nobody sends it a piece, so that it cannot tell how long one takes.
+TEST(DownloadSwarmTest, ALeadAsksForNewsSeldom) {
+  DownloadRig rig(true, Arbitrated());
+  rig.Start();
+  rig.Resolved();
+  rig.Swarm({.we_lead = true});
+  const FetchUpstream upstream = rig.TakeOne<FetchUpstream>();
+  rig.Size(upstream.id, kPieceBytesMin * 8);
+  rig.Piece(upstream.id, 0);
+  rig.Member(Peer(1));
+  rig.AnswerMapOf(Peer(1), DownloadRig::Map("*......."));
+  rig.Take<FetchMap>();
+  rig.Pass(kMapPauseIdle - 1ms);
+  EXPECT_EQ(rig.Count<FetchMap>(), 0);
+  rig.Pass(2ms);
+  EXPECT_EQ(rig.TakeOne<FetchMap>().peer, Peer(1));
+}
+
 TEST(DownloadSwarmTest, OthersAskTheLeadForItsMap) {
   DownloadRig rig(true, Arbitrated());
   rig.Start();
