@@ -217,17 +217,18 @@ void LiveBlob::Await(int reader, Bytes offset, std::function<void()> wake) {
   wake();
 }
 
-void LiveBlob::AwaitPieces(int reader, std::int32_t pieces, std::function<void()> wake) {
+bool LiveBlob::AwaitPieces(int reader, std::int32_t pieces, std::function<void()> wake) {
   {
     const std::lock_guard lock(mutex_);
     Waiter waiter{std::nullopt, pieces, std::move(wake)};
     if (!IsDue(waiter)) {
       waiters_[reader] = std::move(waiter);
-      return;
+      return true;
     }
     wake = std::move(waiter.wake);
   }
   wake();
+  return false;
 }
 
 void LiveBlob::AwaitEnd(std::function<void(bool)> done) {

@@ -78,8 +78,8 @@ class LiveBlob final : public ReadGate {
   int Join() override;
 
   // Calls `wake` once when more than `pieces` pieces are there, or it failed; at once if so
-  // already. Leave(reader) takes it back.
-  void AwaitPieces(int reader, std::int32_t pieces, std::function<void()> wake);
+  // already, and returns false then. Leave(reader) takes it back.
+  bool AwaitPieces(int reader, std::int32_t pieces, std::function<void()> wake);
   // Calls `done` once when the digest is proved (true) or it failed (false).
   void AwaitEnd(std::function<void(bool)> done);
 

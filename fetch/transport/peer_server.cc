@@ -401,7 +401,6 @@ void PeerServer::AnswerMap(const std::shared_ptr<LiveBlob>& live, const MapQuest
     if (live->Failure()) return respond(Refuse(404, "it is not here any more"));
     respond(JsonReply(MapFor(*live, have, question), question.zstd));
   };
-  if (live->have().count() > question.known) return answer();
   // Once, whether pieces came or time is up. A first question waits for a first piece: it is being
   // hashed or is about to arrive, and "nothing yet" would only be asked again.
   auto once = std::make_shared<std::function<void()>>(std::move(answer));
@@ -415,11 +414,11 @@ void PeerServer::AnswerMap(const std::shared_ptr<LiveBlob>& live, const MapQuest
     if (run) run();
   };
   const int reader = live->Join();
+  if (!live->AwaitPieces(reader, question.known, fire)) return;
   ports_.loop.After(std::chrono::milliseconds(question.wait_ms), [live, reader, fire] {
     live->Leave(reader);
     fire();
   });
-  live->AwaitPieces(reader, question.known, fire);
 }
 
 void PeerServer::Blob(const HttpRequest& request, const Digest& digest,
