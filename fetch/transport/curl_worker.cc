@@ -300,9 +300,11 @@ void CurlWorker::TakeCommands() {
 void CurlWorker::Enqueue(Added added) {
   auto call = std::make_unique<CurlCall>(added.id, std::move(added.call), added.sink, progress_);
   const auto it = calls_.emplace(added.id, std::move(call)).first;
-  const int most = it->second->small()     ? options_.small_calls_per_host_max
-                   : it->second->to_peer() ? options_.connections_per_peer_max
-                                           : options_.connections_per_host_max;
+  const bool small = it->second->small();
+  const int most =
+      it->second->to_peer()
+          ? (small ? options_.small_calls_per_peer_max : options_.connections_per_peer_max)
+          : (small ? options_.small_calls_per_host_max : options_.connections_per_host_max);
   if (!turns_.Add(added.id, it->second->Lane(), most)) {
     End(it, [](CurlCall& failed) {
       failed.Fail(Error{Code::kRetryLater, "too many calls wait for a connection"});

@@ -29,7 +29,8 @@ class CurlWorker {
     std::string user_agent;
     int connections_per_host_max = 1;
     int connections_per_peer_max = 1;
-    int small_calls_per_host_max = 1;
+    int small_calls_per_host_max = 1;  // of those that are no peers
+    int small_calls_per_peer_max = 1;
     int connections_max = 1;
     RateLimiter* rate = nullptr;  // outlives the worker
   };

@@ -96,7 +96,9 @@ class HttpClient::Impl {
     worker.rate = options_.rate;
     worker.connections_per_host_max = Share(options_.connections_per_host_max, threads);
     worker.connections_per_peer_max = Share(options_.connections_per_peer_max, threads);
-    worker.small_calls_per_host_max = options_.small_calls_per_host_max;  // all go to one
+    // A peer's all go to one worker; an upstream's to each, by their affinity.
+    worker.small_calls_per_peer_max = options_.small_calls_per_host_max;
+    worker.small_calls_per_host_max = Share(options_.small_calls_per_host_max, threads);
     worker.connections_max = Share(options_.connections_max, threads);
     for (int i = 0; i < threads; ++i) {
       auto started = CurlWorker::Start(worker);

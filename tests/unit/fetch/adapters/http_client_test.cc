@@ -509,6 +509,29 @@ TEST_F(HttpClientTurnsTest, ACallIsNotLateWhileItWaitsForItsTurn) {
   EXPECT_EQ(second->body, "/second");
 }
 
+// Calls with an affinity run on each thread.
+TEST(HttpClientThreadsTest, TogetherRunNoMoreShortCallsThanAHostMayHave) {
+  HttpClient::Options options;
+  options.threads = 2;
+  options.small_calls_per_host_max = 2;
+  const auto client = std::move(HttpClient::Start(options)).value();
+  ScriptServer silent([](const SeenRequest&) { return ScriptReply{"", ScriptReply::End::kHold}; });
+  ScriptServer other([](const SeenRequest&) { return ScriptReply{Answer(200, "x")}; });
+  const auto get = [&](const ScriptServer& server, std::uint64_t affinity) {
+    HttpCall call;
+    call.url = server.Url("/");
+    call.affinity = affinity;
+    auto ended = std::make_shared<std::promise<void>>();
+    client->Get(std::move(call), 1, [ended](const auto&) { ended->set_value(); });
+    return ended->get_future();
+  };
+  for (const std::uint64_t thread : {0, 1}) {
+    for (int i = 0; i < 3; ++i) get(silent, thread);
+    get(other, thread).wait();  // whatever of them may begin has begun
+  }
+  EXPECT_LE(silent.seen().size(), 2U);
+}
+
 TEST_F(HttpClientTest, ASinkMayStartTheNextCall) {
   ScriptServer server(
       [](const SeenRequest& request) { return ScriptReply{Answer(200, request.target)}; });
