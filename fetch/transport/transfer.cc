@@ -576,6 +576,14 @@ void Transfer::OnHashed(RequestId id, const HashedPiece& hashed) {
     if (!live_ || opening_) return;  // it will begin with what is here
     live_->AddOrigin({.peers = !from_upstream, .upstream = from_upstream});
     if (download_.doubtful()) live_->Hold(true);
+    // First the state after it, which is among the actions: whoever is told of the piece at once
+    // could not verify it.
+    const Chain& chain = *download_.chain();
+    const PieceIndex next = hashed.piece + 1;
+    const bool ends = hashed.piece == chain.geometry().last();
+    if (const ChainState* after = ends ? nullptr : chain.Before(next)) {
+      live_->SetState(next, *after);
+    }
     live_->AddPiece(hashed.piece);
   });
   if (ended_ || had || !live_) return;

@@ -1,6 +1,8 @@
 // News that a holder's answers about pieces bring along: docs/PROTOCOL.md, "Bytes".
 #include <gtest/gtest.h>
 
+#include <future>
+
 #include "tests/unit/fetch/adapters/fetch_rig.h"
 
 namespace shoal::fetch {
@@ -58,6 +60,18 @@ TEST_F(PeerNewsTest, WhoKnowsLessIsToldBesideThePiece) {
   EXPECT_EQ(map->map.have.count(), kAtLead);
   EXPECT_EQ(map->epoch, live_->chain_epoch());
   EXPECT_GE(map->map.chain.known_prefix(), kAtLead);
+}
+
+// Else the newest piece of a lead could be asked only when the next one is there.
+TEST_F(PeerNewsTest, WhoWaitsForAPieceIsToldTheStateAfterItToo) {
+  std::promise<std::pair<std::int32_t, std::int32_t>> told;
+  live_->AwaitPieces(live_->Join(), kAtLead, [&] {
+    told.set_value({live_->have().count(), live_->chain().known_prefix()});
+  });
+  upstream_.HoldAt(kNewsPiece * (kAtLead + 1));
+  const auto [have, states] = told.get_future().get();
+  EXPECT_EQ(have, kAtLead + 1);
+  EXPECT_EQ(states, have + 1);
 }
 
 TEST_F(PeerNewsTest, StatesThatAreKnownAreLeftOut) {
